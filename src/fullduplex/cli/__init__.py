@@ -1,0 +1,1 @@
+"""The command line: a static table of commands, imported on use."""

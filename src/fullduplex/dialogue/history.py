@@ -1,0 +1,75 @@
+"""The conversation as both sides know it: what the user said, and what the user really heard.
+
+The machine's side holds only words whose sound was played. Consecutive messages of one side are one message, so a user
+who was cut short and goes on has said one thing.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from fullduplex.base.chat import Message
+
+__all__ = ["History", "Item", "escape_controls", "messages_of", "record_heard", "record_user"]
+
+_CONTROL = re.compile(r"<(?=[^\s<>]{1,40}>)|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS)\])", re.IGNORECASE)
+
+
+def escape_controls(text: str) -> str:
+    """`text` with anything that looks like a control string made harmless: `<idle>` becomes `‹idle>`.
+
+    Brains read user text literally as well; this is for the control strings that policies write as plain text, such as
+    the idle token of time-division duplex on a model that was not trained for it.
+    """
+    return _CONTROL.sub(lambda match: "‹" if match.group() == "<" else "(", text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One contribution. `utterance` is 0 for the user; `complete` is False for a reply that was cut."""
+
+    role: str
+    text: str
+    utterance: int = 0
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """`system` and the items in order."""
+
+    system: str
+    items: tuple[Item, ...] = ()
+    max_items: int = 400
+
+
+def record_user(history: History, text: str) -> History:
+    """Add what the user said."""
+    item = Item(role="user", text=escape_controls(text.strip()))
+    return replace(history, items=(*history.items, item)[-history.max_items :]) if item.text else history
+
+
+def record_heard(history: History, utterance: int, heard: str, *, complete: bool) -> History:
+    """Set what was heard of a reply; nothing heard leaves no trace."""
+    item = Item(role="assistant", text=heard, utterance=utterance, complete=complete)
+    others = [old for old in history.items if old.utterance != utterance or old.role != "assistant"]
+    at = next((i for i, old in enumerate(history.items) if old.role == "assistant" and old.utterance == utterance), -1)
+    if not heard:
+        return replace(history, items=tuple(others))
+    if at < 0:
+        return replace(history, items=(*history.items, item)[-history.max_items :])
+    return replace(history, items=(*history.items[:at], item, *history.items[at + 1 :]))
+
+
+def messages_of(history: History, user_text: str = "") -> tuple[Message, ...]:
+    """The prompt: system message, merged items, and `user_text` as the last user message if there is any."""
+    merged: list[Message] = [Message("system", history.system)] if history.system else []
+    items = [*history.items]
+    if user_text.strip():
+        items.append(Item(role="user", text=escape_controls(user_text.strip())))
+    for item in items:
+        role = "assistant" if item.role == "assistant" else "user"
+        if merged and merged[-1].role == role:
+            merged[-1] = Message(role, f"{merged[-1].text} {item.text}")
+        else:
+            merged.append(Message(role, item.text))
+    return tuple(merged)

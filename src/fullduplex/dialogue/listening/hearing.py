@@ -1,0 +1,179 @@
+"""What the user is saying: voice activity, the sound of the current turn, its transcript as it grows.
+
+`Hearing` is a value. `hear` takes one frame; `recognised` takes one transcript. A turn may hold several stretches of
+speech with pauses between them; it ends when the policy says so (`end_turn`).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fullduplex.base.units import FRAME_S, FRAME_SAMPLES, db_from_amplitude
+from fullduplex.dialogue.listening.transcript import agreed_prefix
+from fullduplex.dialogue.ports import Ear, Pcm
+
+__all__ = ["Hearing", "HearingConfig", "end_turn", "hear", "recognised", "turn_pcm", "wants_recognition"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HearingConfig:
+    """How sound becomes turns.
+
+    `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech that is `background_db`
+    quieter than this user's own (measured over earlier turns) is taken for the room: television, others.
+    """
+
+    enter: float = 0.5
+    leave: float = 0.35
+    onset_frames: int = 2
+    preroll_frames: int = 12
+    partial_frames: int = 8
+    pause_frames: int = 2
+    segment_frames: int = 312
+    segment_max_frames: int = 500
+    background_db: float = 14.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Hearing:
+    """The user's side, now.
+
+    `frames` is the sound of the open segment with its pre-roll; `fixed` the text of earlier segments of the turn.
+    `silence_frames` counts from the last frame of speech, `speech_frames` the frames of speech in this turn.
+    """
+
+    ear: Any
+    turn: int = 0
+    active: bool = False
+    started: bool = False
+    run_frames: int = 0
+    silence_frames: int = 0
+    speech_frames: int = 0
+    onset_frame: int = 0
+    frames: tuple[Pcm, ...] = ()
+    fixed: str = ""
+    text: str = ""
+    stable: int = 0
+    tokens: tuple[int, ...] = ()
+    read_frames: int = 0
+    asked_frames: int = 0
+    level_db: float = -120.0
+    user_level_db: float | None = None
+    probability: float = 0.0
+
+    @property
+    def transcript(self) -> str:
+        """Everything recognised in this turn."""
+        return f"{self.fixed} {self.text}".strip()
+
+    @property
+    def stable_length(self) -> int:
+        """How many characters of `transcript` will not change any more."""
+        return len(f"{self.fixed} {self.text[: self.stable]}".strip())
+
+    @property
+    def settled(self) -> bool:
+        """The transcript covers the last frame of speech."""
+        return self.started and self.read_frames >= len(self.frames) - self.silence_frames
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last frame of speech."""
+        return self.silence_frames * FRAME_S
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of speech in this turn."""
+        return self.speech_frames * FRAME_S
+
+
+def _level(level_db: float, pcm: Pcm, speech_frames: int) -> float:
+    frame_db = db_from_amplitude(float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))))
+    weight = 1.0 / min(speech_frames + 1, 60)
+    return frame_db if speech_frames == 0 else level_db + weight * (frame_db - level_db)
+
+
+def _is_background(hearing: Hearing, level_db: float, config: HearingConfig) -> bool:
+    return hearing.user_level_db is not None and level_db < hearing.user_level_db - config.background_db
+
+
+def hear(hearing: Hearing, pcm: Pcm, index: int, ear: Ear, config: HearingConfig) -> tuple[Hearing, bool]:
+    """One frame later; also whether speech began with this frame (an onset)."""
+    probability, ear_state = ear.step(pcm, hearing.ear)
+    voiced = probability >= (config.leave if hearing.active else config.enter)
+    level_db = _level(hearing.level_db, pcm, hearing.speech_frames) if voiced else hearing.level_db
+    if voiced and not hearing.active and _is_background(hearing, _level(-120.0, pcm, 0), config):
+        voiced = False
+    run = hearing.run_frames + 1 if voiced else 0
+    active = voiced and (hearing.active or run >= config.onset_frames)
+    onset = active and not hearing.active
+    started = hearing.started or active
+    silence = 0 if voiced and started else hearing.silence_frames + 1
+    frames = (*hearing.frames, pcm)
+    if not started:
+        frames = frames[-config.preroll_frames :]
+    first = onset and not hearing.started
+    return (
+        replace(
+            hearing,
+            ear=ear_state,
+            probability=probability,
+            active=active,
+            started=started,
+            turn=hearing.turn + 1 if first else hearing.turn,
+            onset_frame=index - run + 1 if first else hearing.onset_frame,
+            run_frames=run,
+            silence_frames=silence if started else 0,
+            speech_frames=hearing.speech_frames + (run if first else 1 if voiced and started else 0),
+            frames=frames,
+            level_db=level_db,
+        ),
+        onset,
+    )
+
+
+def wants_recognition(hearing: Hearing, config: HearingConfig, *, partials: bool = True) -> bool:
+    """Is there new speech worth reading, given that no reading is under way?"""
+    if not hearing.started or hearing.settled:
+        return False
+    if hearing.silence_frames >= config.pause_frames:
+        return True
+    return partials and len(hearing.frames) - hearing.asked_frames >= config.partial_frames
+
+
+def turn_pcm(hearing: Hearing) -> Pcm:
+    """The sound of the open segment, pre-roll included."""
+    return np.concatenate(hearing.frames) if hearing.frames else np.zeros(0, np.float32)
+
+
+def recognised(hearing: Hearing, text: str, tokens: tuple[int, ...], config: HearingConfig) -> Hearing:
+    """Take the transcript of the sound that was asked about last (`asked_frames`).
+
+    When the segment is long and the user pauses, or it is far too long, it is closed: its text becomes fixed, so the
+    cost of reading stays bounded however long the user speaks.
+    """
+    stable = max(agreed_prefix(hearing.text, text), 0)
+    read = replace(hearing, text=text.strip(), stable=stable, tokens=tokens, read_frames=hearing.asked_frames)
+    paused = read.settled and read.silence_frames >= config.pause_frames
+    if (len(read.frames) >= config.segment_frames and paused) or len(read.frames) >= config.segment_max_frames:
+        tail = read.frames[read.asked_frames :]
+        return replace(
+            read, fixed=read.transcript, text="", stable=0, tokens=(), frames=tail, read_frames=0, asked_frames=0
+        )
+    return read
+
+
+def end_turn(hearing: Hearing, config: HearingConfig, *, enrol: bool) -> Hearing:
+    """Close the turn. `enrol` lets its level inform what is this user's voice and what is the room."""
+    level = hearing.user_level_db
+    if enrol and hearing.speech_frames * FRAME_SAMPLES > 0 and hearing.level_db > -100.0:
+        level = hearing.level_db if level is None else 0.7 * level + 0.3 * hearing.level_db
+    return Hearing(
+        ear=hearing.ear,
+        turn=hearing.turn,
+        frames=hearing.frames[-config.preroll_frames :],
+        user_level_db=level,
+        probability=hearing.probability,
+        active=False,
+    )

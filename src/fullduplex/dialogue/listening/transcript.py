@@ -1,0 +1,95 @@
+"""Words of a live transcript: what is stable, what is a back-channel, what is only noise.
+
+The lists are short, English and deliberate; pass your own `Lexicon` for another language.
+"""
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_LEXICON", "Lexicon", "agreed_prefix", "same_words", "words_of"]
+
+_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Lower-case words without punctuation; inner apostrophes and hyphens stay ("mm-hm", "don't")."""
+    return tuple(match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
+
+
+def same_words(a: str, b: str) -> bool:
+    """Do two transcripts hold the same words? Case and punctuation do not count."""
+    return words_of(a) == words_of(b)
+
+
+def agreed_prefix(previous: str, current: str) -> int:
+    """Length in characters of the part of `current` whose words `previous` had too (LocalAgreement-2).
+
+    A recogniser that re-reads a growing utterance changes its mind about the last words; a word that two readings in a
+    row agree on rarely changes (Macháček et al. 2023, "Turning Whisper into Real-Time Transcription System").
+    """
+    end = 0
+    for old, match in zip(words_of(previous), _WORD.finditer(current), strict=False):
+        if match.group().lower().replace("’", "'") != old:
+            break
+        end = match.end()
+    return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicon:
+    """Words that matter for turn taking.
+
+    `backchannels`: words and phrases said without wanting the floor. `stops`: one of them alone takes the floor.
+    `phantoms`: what recognisers write for coughs, breath and noise.
+    """
+
+    backchannels: frozenset[str]
+    stops: frozenset[str]
+    phantoms: frozenset[str]
+
+    def content_words(self, text: str) -> tuple[str, ...]:
+        """Words that belong to no back-channel; the longest phrase wins."""
+        words = words_of(text)
+        longest = max((phrase.count(" ") + 1 for phrase in self.backchannels), default=0)
+        content: list[str] = []
+        at = 0
+        while at < len(words):
+            for size in range(min(longest, len(words) - at), 0, -1):
+                if " ".join(words[at : at + size]) in self.backchannels:
+                    at += size
+                    break
+            else:
+                content.append(words[at])
+                at += 1
+        return tuple(content)
+
+    def is_backchannel(self, text: str) -> bool:
+        """Only back-channels, and at least one."""
+        return bool(words_of(text)) and not self.content_words(text)
+
+    def is_phantom(self, text: str) -> bool:
+        """Nothing that anyone meant to say."""
+        words = words_of(text)
+        return not words or " ".join(words) in self.phantoms
+
+    def stop_word(self, text: str) -> str | None:
+        """The first word that takes the floor by itself."""
+        return next((word for word in words_of(text) if word in self.stops), None)
+
+
+DEFAULT_LEXICON = Lexicon(
+    backchannels=frozenset(
+        "mm mmm mhm mm-hm mm-hmm mhmm m-hm hm hmm hmmm uh-huh uhuh huh uh um ah oh ooh aha yeah yep yes yup ya right "
+        "okay ok sure true cool wow nice great good exactly absolutely definitely indeed gotcha alright really "
+        "interesting mm-mm m-hmm mhm-hmm aah".split()
+    )
+    | {"i see", "got it", "of course", "makes sense", "that's right", "that's true", "all right", "go on", "mm hm"}
+    | {"uh huh", "mm hmm", "m hm", "i know", "oh i see", "that makes sense", "sounds good", "no kidding", "i got it"},
+    stops=frozenset(
+        "stop wait no nope hold pause quiet enough sorry actually excuse hey hang shush shh cancel".split()
+    ),
+    phantoms=frozenset(
+        "you thanks bye ha a the ugh oof pfft tsk s h k t hmph ahem he eh er i and so but it this".split()
+    )
+    | {"thank you", "thank you very much"},
+)

@@ -1,0 +1,1 @@
+"""Who speaks when: interchangeable policies behind one protocol."""

@@ -1,0 +1,205 @@
+"""The turn-taking policy: voice activity, fused end of turn, speculation, tolerance for back-channels and noise.
+
+It is the cascade that every assistant has, done with care: it starts to answer in the first moment of a pause and keeps
+or drops the answer; it falls silent at the first sound of the user and goes on if the sound was not meant for it.
+"""
+
+from dataclasses import dataclass, replace
+
+from fullduplex.base.units import FRAME_S
+from fullduplex.dialogue.branch import commit, fork, roll_back
+from fullduplex.dialogue.delivery import hold_breath, resume, stop
+from fullduplex.dialogue.desk import Desk
+from fullduplex.dialogue.events import UserSpeech, UserText
+from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
+from fullduplex.dialogue.listening.transcript import words_of
+from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
+from fullduplex.dialogue.policies.overlap import OverlapConfig, Verdict, judge_overlap
+from fullduplex.dialogue.ports import EndJudged, EndScored, JudgeEnd, Prefill, Result, ScoreEnd
+from fullduplex.dialogue.turns import Cue, Floor
+
+__all__ = ["TurnsConfig", "TurnsMind", "TurnsPolicy"]
+
+_JUDGE_SAMPLES = 8 * 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsConfig:
+    """`nothing_s`: a sound without words is forgotten after this silence. `afterword_s`: a lone back-channel this soon
+    after a reply that asked nothing wants no answer."""
+
+    endpoint: EndpointConfig = EndpointConfig()
+    overlap: OverlapConfig = OverlapConfig()
+    nothing_s: float = 0.7
+    afterword_s: float = 2.5
+    speculate: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsMind:
+    """What the policy remembers: the verdicts on the current pause, and the end of the last reply."""
+
+    sound: float | None = None
+    sound_ticket: int | None = None
+    words: float | None = None
+    words_ticket: int | None = None
+    scored: str = ""
+    prefill_ticket: int | None = None
+    prefilled: int = 0
+    reply_end_frame: int = -(10**9)
+    reply_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsPolicy:
+    """See the module."""
+
+    config: TurnsConfig = TurnsConfig()
+    name: str = "turns"
+
+    def init(self) -> TurnsMind:
+        """Memory of a new conversation."""
+        return TurnsMind()
+
+    def take(self, desk: Desk, result: Result) -> None:
+        """A result that belongs to the policy."""
+        mind: TurnsMind = desk.mind
+        if isinstance(result, EndJudged) and result.ticket == mind.sound_ticket:
+            desk.mind = replace(mind, sound=result.probability, sound_ticket=None)
+        elif isinstance(result, EndScored) and result.ticket == mind.words_ticket:
+            desk.mind = replace(mind, words=result.probability, words_ticket=None)
+        elif result.ticket == mind.prefill_ticket:
+            desk.mind = replace(mind, prefill_ticket=None)
+
+    def step(self, desk: Desk, *, onset: bool) -> None:
+        """Decide."""
+        if onset:
+            self._onset(desk)
+        if desk.floor is Floor.OVERLAP:
+            self._overlap(desk)
+        if desk.floor is Floor.LISTENING:
+            self._listen(desk)
+        if desk.floor in (Floor.SPEAKING, Floor.OVERLAP) and desk.reply is not None:
+            desk.mind = replace(
+                desk.mind, reply_end_frame=desk.frame, reply_asked=desk.reply.text.rstrip().endswith("?")
+            )
+
+    def finish_turn(self, desk: Desk) -> None:
+        """The user has finished: answer, or find that nothing was said."""
+        hearing = desk.hearing
+        text = hearing.transcript
+        lexicon = self.config.overlap.lexicon
+        if lexicon.is_phantom(text) or self._is_afterword(desk, text):
+            self._forget(desk)
+            return
+        desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=True))
+        desk.emit(UserSpeech(turn=hearing.turn, frame=desk.frame - hearing.silence_frames, active=False))
+        commit(desk, text, hearing.turn)
+        desk.cue(Cue.ENDED)
+        self._end_turn(desk, enrol=True)
+
+    def _is_afterword(self, desk: Desk, text: str) -> bool:
+        mind: TurnsMind = desk.mind
+        soon = (desk.hearing.onset_frame - mind.reply_end_frame) * FRAME_S <= self.config.afterword_s
+        return soon and not mind.reply_asked and self.config.overlap.lexicon.is_backchannel(text)
+
+    def _forget(self, desk: Desk) -> None:
+        roll_back(desk)
+        desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.frame - desk.hearing.silence_frames, active=False))
+        self._end_turn(desk, enrol=False)
+        desk.cue(Cue.NOTHING)
+
+    def _end_turn(self, desk: Desk, *, enrol: bool) -> None:
+        desk.cancel(desk.reading)
+        desk.reading = None
+        self._clear_verdicts(desk)
+        desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=enrol)
+        desk.mind = replace(desk.mind, prefilled=0)
+
+    def _clear_verdicts(self, desk: Desk) -> None:
+        mind: TurnsMind = desk.mind
+        desk.cancel(mind.sound_ticket)
+        desk.cancel(mind.words_ticket)
+        desk.mind = replace(mind, sound=None, sound_ticket=None, words=None, words_ticket=None, scored="")
+
+    def _onset(self, desk: Desk) -> None:
+        hearing = desk.hearing
+        if desk.floor is Floor.LISTENING:  # the user goes on after a pause
+            roll_back(desk)
+            self._clear_verdicts(desk)
+            return
+        if desk.floor in (Floor.IDLE, Floor.THINKING, Floor.SPEAKING):
+            desk.emit(UserSpeech(turn=hearing.turn, frame=hearing.onset_frame, active=True))
+            if desk.floor is Floor.THINKING:
+                stop(desk, "the user went on")
+            elif desk.floor is Floor.SPEAKING:
+                hold_breath(desk)
+            desk.cue(Cue.ONSET)
+
+    def _overlap(self, desk: Desk) -> None:
+        verdict = judge_overlap(desk.hearing, self.config.overlap, machine_asked=self._asked_so_far(desk))
+        if verdict is Verdict.INTERRUPT:
+            stop(desk, f"interrupted: {desk.hearing.transcript}")
+            desk.cue(Cue.INTERRUPTED)
+        elif verdict is Verdict.IGNORE and not desk.playback.flushing:
+            cause = desk.hearing.transcript or "no words"
+            desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.frame, active=False))
+            self._end_turn(desk, enrol=False)
+            resume(desk, cause)
+            desk.cue(Cue.FALSE_ALARM, cause)
+
+    def _asked_so_far(self, desk: Desk) -> bool:
+        reply = desk.reply
+        if reply is None or desk.playback.heard < 0.9 * reply.available_samples:
+            return False
+        return reply.text.rstrip().endswith("?")
+
+    def _listen(self, desk: Desk) -> None:
+        hearing, mind = desk.hearing, desk.mind
+        text = hearing.transcript
+        if hearing.silence_frames == desk.config.hearing.pause_frames and mind.sound_ticket is None:
+            pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
+            ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
+            desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket)
+        if not hearing.settled or hearing.silence_frames < desk.config.hearing.pause_frames:
+            self._read_ahead(desk)
+            return
+        if text and text != desk.mind.scored:
+            self._score(desk, text)
+            if self.config.speculate and not self.config.overlap.lexicon.is_phantom(text):
+                fork(desk, text)
+        self._maybe_finish(desk)
+
+    def _maybe_finish(self, desk: Desk) -> None:
+        hearing, mind = desk.hearing, desk.mind
+        text = hearing.transcript
+        if not words_of(text):
+            if hearing.silence_s >= self.config.nothing_s:
+                self._forget(desk)
+            return
+        evidence = EndpointEvidence(
+            sound=mind.sound,
+            words=mind.words,
+            silence_s=hearing.silence_s,
+            punctuated=text.rstrip().endswith((".", "?", "!")),
+        )
+        if end_probability(evidence, self.config.endpoint) >= self.config.endpoint.threshold:
+            self.finish_turn(desk)
+
+    def _score(self, desk: Desk, text: str) -> None:
+        mind: TurnsMind = desk.mind
+        desk.cancel(mind.words_ticket)
+        desk.cancel(mind.prefill_ticket)
+        messages = desk.prompt(text.rstrip(" .?!,"))
+        ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
+        desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None)
+
+    def _read_ahead(self, desk: Desk) -> None:
+        """Let the brain read the stable words while the user is still speaking."""
+        stable = desk.hearing.stable_length
+        mind: TurnsMind = desk.mind
+        if mind.prefill_ticket is not None or stable <= mind.prefilled or desk.degraded_frames > 0:
+            return
+        messages = desk.prompt(desk.hearing.transcript[:stable])
+        ticket = desk.ask(lambda t: Prefill(ticket=t, messages=messages))
+        desk.mind = replace(mind, prefill_ticket=ticket, prefilled=stable)

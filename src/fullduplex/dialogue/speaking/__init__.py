@@ -1,0 +1,1 @@
+"""The machine's side: replies, speculation, playback."""

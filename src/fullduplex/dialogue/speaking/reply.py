@@ -1,0 +1,159 @@
+"""One reply of the machine, from the first token to the last sample, as a value.
+
+A reply begins as a guess (the user may go on speaking) and is committed or dropped. Text is cut into clauses so that
+the first words can be heard while the rest is still being thought.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fullduplex.base.units import VOICE_RATE_HZ, samples_from_s
+from fullduplex.dialogue.listening.transcript import words_of
+from fullduplex.dialogue.ports import Pcm, WordSpan
+
+__all__ = ["Clause", "ClauseConfig", "Reply", "add_text", "audio_between", "heard_text", "spoken", "take_clause"]
+
+_END = re.compile(r"[.!?…:;]['\")\]]*(?=\s|$)|,(?=\s)|\s[–—-](?=\s)")
+_SENTENCE_END = (".", "!", "?", "…")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClauseConfig:
+    """How text is cut for synthesis. The first clause is short: its length is heard as latency."""
+
+    first_words: int = 3
+    first_max_words: int = 6
+    words: int = 5
+    max_words: int = 16
+    sentence_pause_s: float = 0.16
+    clause_pause_s: float = 0.06
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clause:
+    """A piece of the reply: its text, then its sound (None until synthesised; empty if it cannot be spoken)."""
+
+    text: str
+    ticket: int | None = None
+    pcm: Pcm | None = None
+    words: tuple[WordSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reply:
+    """`answers` is the user text that this replies to; `rest` generated text that fills no clause yet."""
+
+    utterance: int
+    answers: str
+    generate_ticket: int | None
+    rest: str = ""
+    clauses: tuple[Clause, ...] = ()
+    text_done: bool = False
+    committed: bool = False
+
+    @property
+    def text(self) -> str:
+        """All text so far."""
+        return " ".join([*(clause.text for clause in self.clauses), self.rest.strip()]).strip()
+
+    @property
+    def available_samples(self) -> int:
+        """Samples that can be played without a gap."""
+        total = 0
+        for clause in self.clauses:
+            if clause.pcm is None:
+                break
+            total += clause.pcm.size
+        return total
+
+    @property
+    def complete(self) -> bool:
+        """Every word has its sound."""
+        return self.text_done and not self.rest.strip() and all(clause.pcm is not None for clause in self.clauses)
+
+
+def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
+    """Where the next clause ends: the first boundary with at least `minimum` words before it, else `maximum` words."""
+    for match in _END.finditer(text):
+        count = len(text[: match.end()].split())
+        if count > maximum:
+            break
+        if count >= minimum or match.group()[0] in _SENTENCE_END:
+            return match.end()
+    words = list(re.finditer(r"\S+", text))
+    if len(words) > maximum:
+        return words[maximum - 1].end()
+    return None
+
+
+def take_clause(text: str, config: ClauseConfig, *, first: bool, done: bool) -> tuple[str, str] | None:
+    """Split off the next clause, or None if more text is needed. A clause never ends inside a word."""
+    minimum = config.first_words if first else config.words
+    maximum = config.first_max_words if first else config.max_words
+    cut = _cut_at(text if done else _whole_words(text), minimum, maximum)
+    if cut is None:
+        return (text.strip(), "") if done and text.strip() else None
+    return text[:cut].strip(), text[cut:]
+
+
+def _whole_words(text: str) -> str:
+    """`text` without its last word, which may still grow (a boundary needs the space after it)."""
+    cut = max(text.rfind(" "), text.rfind("\n"))
+    return text[: cut + 1] if cut >= 0 else ""
+
+
+def add_text(reply: Reply, text: str, config: ClauseConfig, *, done: bool) -> Reply:
+    """The reply with more text; complete clauses are split off, ready for synthesis."""
+    rest = reply.rest + text
+    clauses = list(reply.clauses)
+    while (taken := take_clause(rest, config, first=not clauses, done=done)) is not None:
+        clause, rest = taken
+        speakable = bool(words_of(clause))
+        clauses.append(Clause(text=clause, pcm=None if speakable else np.zeros(0, np.float32)))
+    if done:
+        rest = ""
+    return replace(reply, rest=rest, clauses=tuple(clauses), text_done=done)
+
+
+def spoken(reply: Reply, ticket: int, pcm: Pcm, words: tuple[WordSpan, ...], config: ClauseConfig) -> Reply:
+    """The reply with the sound of the clause asked for as `ticket`, and the pause that its punctuation wants."""
+    clauses = list(reply.clauses)
+    for i, clause in enumerate(clauses):
+        if clause.ticket == ticket:
+            pause_s = config.sentence_pause_s if clause.text.endswith(_SENTENCE_END) else 0.0
+            pause_s = config.clause_pause_s if clause.text.endswith((",", ";", ":")) else pause_s
+            silence = np.zeros(samples_from_s(pause_s, VOICE_RATE_HZ), np.float32)
+            clauses[i] = replace(clause, pcm=np.concatenate([pcm, silence]), words=words)
+    return replace(reply, clauses=tuple(clauses))
+
+
+def audio_between(reply: Reply, start: int, stop: int) -> Pcm:
+    """Samples [start, stop) of the reply; all of them must be available."""
+    pieces: list[Pcm] = []
+    offset = 0
+    for clause in reply.clauses:
+        if clause.pcm is None or offset >= stop:
+            break
+        low, high = max(start - offset, 0), min(stop - offset, clause.pcm.size)
+        if low < high:
+            pieces.append(clause.pcm[low:high])
+        offset += clause.pcm.size
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def heard_text(reply: Reply, samples: int) -> str:
+    """What a listener has understood after `samples`: words of which at least half was played."""
+    said: list[str] = []
+    offset = 0
+    for clause in reply.clauses:
+        if clause.pcm is None:
+            break
+        if offset + clause.pcm.size <= samples:
+            said.append(clause.text)
+        else:
+            said += [w.text for w in clause.words if offset + (w.start_samples + w.end_samples) // 2 < samples]
+            break
+        offset += clause.pcm.size
+    return " ".join(said)

@@ -1,0 +1,1 @@
+"""Simulated callers and rooms, and the yardsticks of duplex dialogue."""

@@ -1,0 +1,159 @@
+"""What happened in a simulated conversation: gaps, stops, cut-ins, false stops, repeated and missing words.
+
+Everything is measured on the sound: the caller's acts and the machine's track as the loudspeaker played it (16 kHz).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullduplex.base.units import EAR_RATE_HZ
+from fullduplex.evaluate.caller import Act, Spoken
+
+__all__ = ["ActOutcome", "Spans", "audible_spans", "continuity", "outcomes", "summary"]
+
+Pcm = NDArray[np.float32]
+Spans = list[tuple[int, int]]
+
+_HOP = EAR_RATE_HZ // 100
+_FLOOR = 10 ** (-50 / 20)
+
+
+def audible_spans(track: Pcm, *, bridge_s: float = 0.0) -> Spans:
+    """[start, end) samples where the track is above -50 dBFS in 10 ms hops; gaps up to `bridge_s` are closed."""
+    count = track.size // _HOP
+    if not count:
+        return []
+    level = np.sqrt(np.mean(np.square(track[: count * _HOP].reshape(count, _HOP), dtype=np.float64), axis=1))
+    loud = np.concatenate([[False], level > _FLOOR, [False]])
+    edges = np.flatnonzero(loud[1:] != loud[:-1])
+    spans: Spans = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if spans and (start * _HOP - spans[-1][1]) <= bridge_s * EAR_RATE_HZ:
+            spans[-1] = (spans[-1][0], int(end) * _HOP)
+        else:
+            spans.append((int(start) * _HOP, int(end) * _HOP))
+    return spans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActOutcome:
+    """What one act led to. Times in seconds; None where the question does not arise or nothing came.
+
+    `reply_gap_s`: end of the caller's speech to the machine's next sound (negative: the machine cut in).
+    `stop_s`: caller's onset to the machine's silence, where the machine was speaking.
+    `kept_floor`: the machine went on with what it was saying (for sounds that were not meant to stop it).
+    """
+
+    act: int
+    role: str
+    text: str
+    start_s: float
+    end_s: float
+    reply_gap_s: float | None = None
+    cut_in: bool = False
+    stop_s: float | None = None
+    kept_floor: bool | None = None
+
+
+def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.15) -> float | None:
+    """From `start` until the machine has fallen silent for at least `quiet_s`."""
+    quiet = int(quiet_s * EAR_RATE_HZ)
+    for i, (low, high) in enumerate(spans):
+        if high <= start:
+            continue
+        if low > start + quiet and i and spans[i - 1][1] <= start:
+            return 0.0
+        following = spans[i + 1][0] if i + 1 < len(spans) else high + quiet
+        if following - high >= quiet:
+            return max(high - start, 0) / EAR_RATE_HZ
+    return None
+
+
+def outcomes(
+    acts: Sequence[Act], said: Sequence[Spoken], track: Pcm, replies: Sequence[tuple[int, int, bool]]
+) -> list[ActOutcome]:
+    """One outcome an act.
+
+    Args:
+        acts: the script.
+        said: when each act was said.
+        track: what the loudspeaker played.
+        replies: (first sample, last sample, complete) of every reply that was audible, in the caller's samples.
+    """
+    spans = audible_spans(track)
+    results: list[ActOutcome] = []
+    for i, spoken in enumerate(said):
+        act = acts[spoken.act]
+        horizon = said[i + 1].start if i + 1 < len(said) else track.size
+        common = {
+            "act": spoken.act,
+            "role": act.role,
+            "text": act.text,
+            "start_s": spoken.start / EAR_RATE_HZ,
+            "end_s": spoken.end / EAR_RATE_HZ,
+        }
+        stop_s = _stop_s(spans, spoken.start) if spoken.machine_spoke else None
+        if act.role in ("turn", "interruption"):
+            gap_s, cut_in = _gap(spans, spoken, horizon, stop_s)
+            results.append(ActOutcome(**common, reply_gap_s=gap_s, cut_in=cut_in, stop_s=stop_s))
+        else:
+            results.append(ActOutcome(**common, kept_floor=_kept(replies, spoken) if spoken.machine_spoke else None))
+    return results
+
+
+def _gap(spans: Spans, spoken: Spoken, horizon: int, stop_s: float | None) -> tuple[float | None, bool]:
+    silent_from = spoken.start + int((stop_s or 0.0) * EAR_RATE_HZ)
+    for low, _high in spans:
+        if silent_from < low < horizon:
+            gap_s = (low - spoken.end) / EAR_RATE_HZ
+            return gap_s, gap_s < -0.02
+    return None, False
+
+
+def _kept(replies: Sequence[tuple[int, int, bool]], spoken: Spoken) -> bool:
+    """The reply that was under way when the sound began was played to its end."""
+    for first, last, complete in replies:
+        if first <= spoken.start <= last + EAR_RATE_HZ // 2:
+            return complete or last > spoken.end + EAR_RATE_HZ
+    return False
+
+
+def continuity(pieces: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
+    """(repeated, missing) samples: within each utterance, every sample must be played once and in order."""
+    repeated = missing = 0
+    reached: dict[int, int] = {}
+    for utterance, start, stop in pieces:
+        expected = reached.get(utterance, 0)
+        if start < expected:
+            repeated += min(expected, stop) - start
+        elif start > expected:
+            missing += start - expected
+        reached[utterance] = max(expected, stop)
+    return repeated, missing
+
+
+def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:
+    """The figures of a whole conversation: medians and 95th percentiles in seconds, counts and rates."""
+    gaps = [o.reply_gap_s for o in results if o.reply_gap_s is not None and not o.cut_in]
+    stops = [o.stop_s for o in results if o.role == "interruption" and o.stop_s is not None]
+    turns = [o for o in results if o.role in ("turn", "interruption")]
+    tests = [o for o in results if o.kept_floor is not None]
+
+    def quantile(values: list[float], q: float) -> float | None:
+        return round(float(np.quantile(values, q)), 3) if values else None
+
+    return {
+        "turns": len(turns),
+        "answered": sum(o.reply_gap_s is not None for o in turns),
+        "reply_gap_s_median": quantile(gaps, 0.5),
+        "reply_gap_s_p95": quantile(gaps, 0.95),
+        "cut_ins": sum(o.cut_in for o in turns),
+        "interruptions": len(stops),
+        "stop_s_median": quantile(stops, 0.5),
+        "stop_s_p95": quantile(stops, 0.95),
+        "harmless_sounds": len(tests),
+        "false_stops": sum(not o.kept_floor for o in tests),
+    }

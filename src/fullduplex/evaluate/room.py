@@ -1,0 +1,69 @@
+"""The room between the machine and its caller: echo of the loudspeaker, noise, other voices.
+
+The echo path is a delay, a direct sound and an exponentially decaying tail of noise, scaled so that its gain (root of
+energy, for white sound) is `echo_gain`. It is a model, not a measured room.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullduplex.base.errors import InputError
+from fullduplex.base.units import EAR_RATE_HZ, samples_from_s
+
+__all__ = ["Room", "RoomConfig", "echo_path"]
+
+Pcm = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomConfig:
+    """`echo_gain` 0 is a headset, 1 a loud speakerphone. `noise_db` is the level of steady noise (dBFS)."""
+
+    echo_gain: float = 0.0
+    echo_delay_s: float = 0.04
+    echo_tail_s: float = 0.12
+    noise_db: float = -70.0
+    seed: int = 0
+
+
+def echo_path(config: RoomConfig) -> Pcm:
+    """Impulse response at EAR_RATE_HZ."""
+    if not 0.0 <= config.echo_gain <= 4.0:
+        raise InputError(f"echo_gain must be in [0, 4], got {config.echo_gain}")
+    delay = samples_from_s(config.echo_delay_s, EAR_RATE_HZ)
+    tail = samples_from_s(config.echo_tail_s, EAR_RATE_HZ)
+    generator = np.random.default_rng(config.seed)
+    response = np.zeros(delay + tail, np.float64)
+    decay = np.exp(-6.9 * np.arange(tail) / max(tail, 1))
+    response[delay:] = 0.3 * generator.standard_normal(tail) * decay
+    response[delay] += 1.0
+    return (response * config.echo_gain / np.sqrt(np.sum(response**2))).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """The acoustics now: the loudspeaker's recent past, and where the noise has got to."""
+
+    config: RoomConfig
+    path: Pcm
+    past: Pcm
+    count: int = 0
+
+    @classmethod
+    def make(cls, config: RoomConfig) -> "Room":
+        """A silent room."""
+        path = echo_path(config)
+        return cls(config, path, np.zeros(path.size - 1, np.float32))
+
+    def mix(self, caller: Pcm, loudspeaker: Pcm) -> tuple[Pcm, "Room"]:
+        """What the microphone picks up while both are heard; equal lengths at EAR_RATE_HZ."""
+        joined = np.concatenate([self.past, loudspeaker])
+        mixed = caller.astype(np.float64)
+        if self.config.echo_gain > 0:
+            mixed = mixed + np.convolve(joined, self.path, mode="valid")
+        generator = np.random.default_rng((self.config.seed, self.count))
+        mixed = mixed + 10 ** (self.config.noise_db / 20) * generator.standard_normal(caller.size)
+        past = joined[joined.size - self.past.size :]
+        return np.clip(mixed, -1.0, 1.0).astype(np.float32), replace(self, past=past, count=self.count + 1)

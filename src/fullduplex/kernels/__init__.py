@@ -1,0 +1,1 @@
+"""Pure torch functions, each fast path beside its slow readable twin."""

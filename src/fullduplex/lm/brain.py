@@ -1,0 +1,50 @@
+"""The brain port's shape: what every language model behind a conversation can do, whatever it runs on.
+
+A prompt is a tuple of messages. Results depend only on (prompt, sampling); `key` names a conversation so that a model may
+keep what it has already read of it, which changes the time an answer takes and never the answer.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fullduplex.base.chat import Message, Sampling
+
+__all__ = ["Brain", "Prefill", "Prompt", "never"]
+
+Prompt = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefill:
+    """What reading a prompt ahead did: tokens that were already read, and tokens that were read now."""
+
+    reused_tokens: int = 0
+    new_tokens: int = 0
+
+
+def never() -> bool:
+    """The answer of a caller that never cancels."""
+    return False
+
+
+class Brain(Protocol):
+    """A language model that answers prompts."""
+
+    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+        """Read a prompt whose last user message is still being spoken; its unfinished last word is left out."""
+        ...
+
+    def end_probability(self, messages: Prompt, *, key: str) -> float | None:
+        """Probability, 0 to 1, that the last user message is complete as it stands; None when it cannot be told."""
+        ...
+
+    def stream(
+        self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never
+    ) -> Iterator[str]:
+        """The reply, piece by piece; `cancelled` is asked between tokens and ends it quietly."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Drop what is kept of a conversation; an unknown key is fine."""
+        ...

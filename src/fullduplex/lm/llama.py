@@ -1,0 +1,239 @@
+"""A GGUF model run by llama.cpp (through cyllama) that many conversations share.
+
+Every conversation has a sequence in one key-value cache. A prompt is brought in by keeping the longest beginning it
+shares with what the sequence holds, rolling the rest back, and decoding what is new; a conversation that is new borrows
+the longest beginning any other one has read. One lock is held per token, so replies to several conversations interleave.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.errors import InputError
+from fullduplex.lm.brain import Prefill, Prompt, never
+from fullduplex.lm.budget import fit
+from fullduplex.lm.engine import Engine
+from fullduplex.lm.pieces import PieceAssembler
+from fullduplex.lm.slots import Slot, SlotTable, common_prefix
+from fullduplex.lm.template import Tail, encode, render, whole_words
+
+__all__ = ["LlamaBrain"]
+
+_LOG = logging.getLogger(__name__)
+_REPLY_TOKENS = 256  # kept free behind every prompt, so that reading ahead and answering cut a long history alike
+_SENTENCE_END = ".?!…"
+
+
+class LlamaBrain:
+    """A chat model in a GGUF file. See `fullduplex.lm.brain.Brain` for what the methods promise."""
+
+    def __init__(self, path: str | Path, *, threads: int = 1, context: int = 4096, slots: int = 8) -> None:
+        """Load the model at `path`.
+
+        Args:
+            path: a GGUF file.
+            threads: threads of one decode; 1 is fastest when the other core is busy with sound.
+            context: tokens in the cache. One conversation may use them all; others are then read again when they return.
+            slots: conversations kept at once; the least recently used one makes way.
+
+        Raises:
+            AssetError: there is no such file. FormatError: it is not a whole GGUF file. ConfigError: a bad number.
+            MissingExtraError: cyllama is not installed.
+        """
+        self._table = SlotTable(slots)
+        self._engine = Engine(Path(path), threads=threads, context=context, sequences=slots)
+        self._lock = threading.RLock()
+        self._end_tokens = self._engine.turn_end_tokens()
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens one conversation may have, prompt and reply together."""
+        return self._engine.context_tokens
+
+    @property
+    def template(self) -> str:
+        """Name of the chat template in use."""
+        return self._engine.template.name
+
+    def count_tokens(self, messages: Prompt) -> int:
+        """Tokens of a prompt that is ready to be answered."""
+        return len(self._tokens(messages, "reply"))
+
+    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+        """Read a prompt whose last message, if the user's, is still being spoken; its last partial word waits."""
+        kept = self._fitted(messages, _REPLY_TOKENS)
+        tail: Tail = "closed"
+        if kept[-1].role == "user":
+            kept = (*kept[:-1], Message("user", whole_words(kept[-1].text)))
+            tail = "open"
+        tokens = self._tokens(kept, tail)
+        with self._lock:
+            reused = self._advance(key, tokens, logits=False)
+        return Prefill(reused_tokens=reused, new_tokens=len(tokens) - reused)
+
+    def end_probability(self, messages: Prompt, *, key: str) -> float:
+        """Probability that the user's last message is complete: of an end of turn or a sentence-final mark next.
+
+        Sentence-final punctuation the recogniser has put there is taken off first, because it guesses one at every
+        pause. 0.0 when the user has said nothing. Raises `InputError` when the last message is not the user's.
+        """
+        if not messages or messages[-1].role != "user":
+            raise InputError("end_probability needs a prompt whose last message is the user's")
+        spoken = messages[-1].text.rstrip().rstrip(_SENTENCE_END + ",;:").rstrip()
+        if not spoken:
+            return 0.0
+        kept = self._fitted((*messages[:-1], Message("user", spoken)), _REPLY_TOKENS)
+        with self._lock:
+            self._advance(key, self._tokens(kept, "open"), logits=True)
+            log_probability = self._engine.log_probabilities()
+        return float(min(1.0, np.exp(log_probability[self._end_tokens]).sum()))
+
+    def first_token_probability(self, messages: Prompt, texts: tuple[str, ...], *, key: str) -> dict[str, float]:
+        """Probability that the reply begins with each of `texts`, tokenised in the usual way.
+
+        A text of several tokens costs one decode more. Raises `InputError` for an empty text.
+        """
+        tokens = self._tokens(self._fitted(messages, _REPLY_TOKENS), "reply")
+        result: dict[str, float] = {}
+        with self._lock:
+            self._advance(key, tokens, logits=True)
+            first = self._engine.log_probabilities()
+            for text in texts:
+                beginning = self._engine.tokenize(text, False)
+                if not beginning:
+                    raise InputError("first_token_probability needs texts that are not empty")
+                total = float(first[beginning[0]])
+                for length in range(1, len(beginning)):
+                    self._advance(key, tokens + beginning[:length], logits=True)
+                    total += float(self._engine.log_probabilities()[beginning[length]])
+                result[text] = float(np.exp(total))
+            self._advance(key, tokens, logits=False)
+        return result
+
+    def stream(
+        self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never
+    ) -> Iterator[str]:
+        """The reply, piece by piece, until the model ends it, a stop string, `max_tokens`, or `cancelled`.
+
+        `cancelled` is asked between tokens, and while a long prompt is read. A last message that is the assistant's is
+        continued. When the generator is closed early, what was read stays cached.
+        """
+        if not 0 < sampling.max_tokens < self.context_tokens:
+            raise InputError(f"max_tokens must be 1 to {self.context_tokens - 1}, not {sampling.max_tokens}")
+        kept = self._fitted(messages, max(_REPLY_TOKENS, sampling.max_tokens))
+        return self._generate(self._tokens(kept, "reply"), sampling, key, cancelled)
+
+    def fork(self, key: str, new_key: str) -> None:
+        """Let `new_key` begin with all that `key` has read; the two then go their own ways. Costs no decode."""
+        with self._lock:
+            parent = self._table.touch(key)
+            if parent is None or key == new_key:
+                return  # nothing is read yet, so there is nothing to copy: results do not depend on the cache
+            child = self._slot(new_key, besides=key)
+            self._roll_back(child, 0)
+            self._copy(parent, child, len(parent.tokens))
+
+    def forget(self, key: str) -> None:
+        """Drop what is cached of a conversation."""
+        with self._lock:
+            slot = self._table.release(key)
+            if slot is not None:
+                self._engine.remove(slot.sequence, 0)
+
+    def close(self) -> None:
+        """Free the model; the object cannot be used afterwards."""
+        with self._lock:
+            self._engine.close()
+
+    def _generate(
+        self, prompt: list[int], sampling: Sampling, key: str, cancelled: Callable[[], bool]
+    ) -> Iterator[str]:
+        sampler = self._engine.sampler(sampling)
+        text = PieceAssembler(self._engine.detokenize, (*sampling.stop, *self._engine.template.stop))
+        tokens = list(prompt)
+        for _ in range(sampling.max_tokens):
+            with self._lock:
+                if cancelled() or not self._reach(key, tokens, cancelled):
+                    return
+                token = self._engine.sample(sampler)
+            if self._engine.is_end(token):
+                break
+            tokens.append(token)
+            if piece := text.push(token):
+                yield piece
+            if text.stopped:
+                return
+        if rest := text.flush():
+            yield rest
+
+    def _reach(self, key: str, tokens: list[int], cancelled: Callable[[], bool]) -> bool:
+        """Bring `tokens` in with logits behind them; False when it was cancelled meanwhile."""
+        try:
+            self._advance(key, tokens, logits=True, cancelled=cancelled)
+        except InterruptedError:
+            return False
+        return True
+
+    def _tokens(self, messages: Prompt, tail: Tail) -> list[int]:
+        return self._engine.beginning() + encode(render(self._engine.template, messages, tail), self._engine.tokenize)
+
+    def _fitted(self, messages: Prompt, reply_tokens: int) -> Prompt:
+        fitted = fit(messages, self.context_tokens - min(reply_tokens, self.context_tokens // 2), self.count_tokens)
+        if fitted.dropped_messages:
+            _LOG.info("context of %d tokens: the oldest %d messages left out", self.context_tokens, fitted.dropped_messages)
+        return fitted.messages
+
+    def _advance(self, key: str, tokens: list[int], *, logits: bool, cancelled: Callable[[], bool] = never) -> int:
+        """Make the conversation's sequence hold exactly `tokens`; returns how many were there already."""
+        slot = self._slot(key)
+        reused = common_prefix(slot.tokens, tokens)
+        donor, shared = self._table.donor(tokens)
+        if donor is not None and shared > reused:
+            self._roll_back(slot, 0)
+            self._copy(donor, slot, shared)
+            reused = shared
+        if logits and reused == len(tokens):
+            reused -= 1  # logits exist only behind a token that was just decoded
+        self._roll_back(slot, reused)
+        reused = len(slot.tokens)
+        try:
+            while len(slot.tokens) < len(tokens):
+                chunk = tokens[len(slot.tokens) : len(slot.tokens) + self._engine.batch_tokens]
+                last = logits and len(slot.tokens) + len(chunk) == len(tokens)
+                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last, cancelled):
+                    self._evict(key)
+                slot.tokens += chunk
+        finally:
+            self._engine.remove(slot.sequence, len(slot.tokens))  # half of an interrupted batch may be in
+        return reused
+
+    def _evict(self, key: str) -> None:
+        oldest = self._table.oldest(besides=key)
+        if oldest is None:
+            raise InputError(f"the prompt does not fit into the cache of {self.context_tokens} tokens")
+        self.forget(oldest)
+
+    def _slot(self, key: str, *, besides: str = "") -> Slot:
+        slot = self._table.touch(key)
+        if slot is None:
+            if self._table.full:
+                oldest = self._table.oldest(besides=besides) or self._table.keys()[0]
+                self.forget(oldest)
+            slot = self._table.claim(key)
+        return slot
+
+    def _roll_back(self, slot: Slot, length: int) -> None:
+        if length >= len(slot.tokens):
+            return
+        if not self._engine.remove(slot.sequence, length):
+            length = 0  # a recurrent model cannot go back by part
+            self._engine.remove(slot.sequence, 0)
+        del slot.tokens[length:]
+
+    def _copy(self, source: Slot, target: Slot, length: int) -> None:
+        self._engine.copy(source.sequence, target.sequence, length)
+        target.tokens[:] = source.tokens[:length]

@@ -1,0 +1,1 @@
+"""The streaming contract and the layers that two families share."""

@@ -1,0 +1,1 @@
+"""Functions that wire families together and return a ready object."""

@@ -1,0 +1,62 @@
+"""Drive a session: frames in, events out, requests to the lanes and back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fullduplex.base.units import FRAME_S
+from fullduplex.dialogue.desk import SessionState
+from fullduplex.dialogue.events import Ask, Cancel, Event, Frame, Input
+from fullduplex.dialogue.ports import Pcm
+from fullduplex.dialogue.session import Session
+from fullduplex.recipes.lanes import Lanes
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """One live conversation. `state` is its whole truth; a runner made with a saved state goes on from there.
+
+    `log` receives every frame before it is stepped: replaying them gives the same events.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        lanes: Lanes,
+        *,
+        state: SessionState | None = None,
+        log: Callable[[Frame], Any] | None = None,
+    ) -> None:
+        self.session = session
+        self.state = session.init() if state is None else state
+        self._lanes = lanes
+        self._log = log
+        for request in self.state.pending:  # a restored conversation asks again for what it was waiting for
+            lanes.submit(request, self.now_s)
+
+    @property
+    def now_s(self) -> float:
+        """End of the last frame, in seconds of heard sound."""
+        return self.state.frame_index * FRAME_S
+
+    def step(self, pcm: Pcm, inputs: tuple[Input, ...] = ()) -> list[Event]:
+        """One frame of sound; returns the events that concern the outside world."""
+        now_s = self.now_s + FRAME_S
+        arrived = tuple(self._lanes.collect(now_s))
+        frame = Frame(index=self.state.frame_index, pcm=pcm, inputs=(*arrived, *inputs))
+        if self._log is not None:
+            self._log(frame)
+        events, self.state = self.session.step(frame, self.state)
+        outside: list[Event] = []
+        for event in events:
+            if isinstance(event, Ask):
+                self._lanes.submit(event.request, now_s)
+            elif isinstance(event, Cancel):
+                self._lanes.cancel(event.ticket)
+            else:
+                outside.append(event)
+        return outside
+
+    def close(self) -> None:
+        """Let go of the lanes."""
+        self._lanes.close()

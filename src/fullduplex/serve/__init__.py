@@ -1,0 +1,1 @@
+"""The real-time server: the only place that imports asyncio."""

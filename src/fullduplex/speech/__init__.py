@@ -1,0 +1,1 @@
+"""Ears and voices: voice activity, recognition, end of turn, echo, synthesis."""

@@ -1,0 +1,52 @@
+"""Every class that claims the streaming contract, once or more. A new layer is a new line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fullduplex.nn.attention import CausalAttention
+from fullduplex.nn.compose import Chain, Residual
+from fullduplex.nn.conv import CausalConv
+from fullduplex.nn.diagonal import DiagonalRecurrence
+from fullduplex.nn.linear import Linear
+from fullduplex.nn.norm import RMSNorm
+
+__all__ = ["STREAMS", "StreamCase"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamCase:
+    """One stream to test: `make(generator)` builds it, `width` is that of its input."""
+
+    name: str
+    make: Callable[[torch.Generator], Any]
+    width: int = 6
+
+
+def _block(generator: torch.Generator) -> Chain:
+    mixer = Chain(
+        [
+            RMSNorm(6),
+            CausalConv(6, 4, generator=generator),
+            DiagonalRecurrence(6, generator=generator),
+            Linear(6, 6, generator=generator),
+        ]
+    )
+    return Chain([Residual(mixer), Residual(CausalAttention(6, 2, generator=generator))])
+
+
+STREAMS = (
+    StreamCase(name="linear", make=lambda g: Linear(6, 4, generator=g)),
+    StreamCase(name="norm", make=lambda g: RMSNorm(6)),
+    StreamCase(name="conv-4", make=lambda g: CausalConv(6, 4, generator=g)),
+    StreamCase(name="conv-1", make=lambda g: CausalConv(6, 1, generator=g)),
+    StreamCase(name="diagonal", make=lambda g: DiagonalRecurrence(6, generator=g)),
+    StreamCase(name="attention", make=lambda g: CausalAttention(6, 2, generator=g)),
+    StreamCase(name="attention-window-5", make=lambda g: CausalAttention(6, 2, window_steps=5, generator=g)),
+    StreamCase(name="attention-window-1", make=lambda g: CausalAttention(6, 2, window_steps=1, generator=g)),
+    StreamCase(name="residual", make=lambda g: Residual(CausalConv(6, 3, generator=g))),
+    StreamCase(name="chain", make=_block),
+    StreamCase(name="chain-empty", make=lambda g: Chain([])),
+)
