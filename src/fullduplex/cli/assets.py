@@ -166,7 +166,7 @@ class _Meter:
             self._width = 0
 
     def _draw(self, line: str) -> None:
-        sys.stderr.write(f"\r{line:<{self._width}}{'\r' if not line else ''}")
+        sys.stderr.write(f"\r{line:<{self._width}}" + ("" if line else "\r"))
         sys.stderr.flush()
         self._width = max(self._width, len(line))
 

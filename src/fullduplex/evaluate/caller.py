@@ -107,7 +107,7 @@ class Caller:
                 reply_start=caller.now if fresh or caller.reply_start < 0 else caller.reply_start,
             )
         if caller.position < 0 and caller.at < len(caller.acts) and caller._due(caller.acts[caller.at]):
-            spoke = caller.last_audible >= 0 and caller._since_s(caller.last_audible) < 0.05
+            spoke = caller.last_audible >= 0 and caller._since_s(caller.last_audible) < 0.3
             caller = replace(caller, position=0, machine_spoke=spoke)
         out = np.zeros(FRAME_SAMPLES, np.float32)
         if caller.position >= 0:

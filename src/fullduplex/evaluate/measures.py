@@ -58,18 +58,17 @@ class ActOutcome:
     kept_floor: bool | None = None
 
 
-def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.15) -> float | None:
-    """From `start` until the machine has fallen silent for at least `quiet_s`."""
+def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.15) -> float:
+    """From `start` until the machine has fallen silent for at least `quiet_s`; 0 if it was in a pause and stayed so."""
     quiet = int(quiet_s * EAR_RATE_HZ)
-    for i, (low, high) in enumerate(spans):
+    silent_from = start
+    for low, high in spans:
         if high <= start:
             continue
-        if low > start + quiet and i and spans[i - 1][1] <= start:
-            return 0.0
-        following = spans[i + 1][0] if i + 1 < len(spans) else high + quiet
-        if following - high >= quiet:
-            return max(high - start, 0) / EAR_RATE_HZ
-    return None
+        if low - silent_from >= quiet:
+            break
+        silent_from = high
+    return (silent_from - start) / EAR_RATE_HZ
 
 
 def outcomes(
@@ -117,7 +116,7 @@ def _kept(replies: Sequence[tuple[int, int, bool]], spoken: Spoken) -> bool:
     """The reply that was under way when the sound began was played to its end."""
     for first, last, complete in replies:
         if first <= spoken.start <= last + EAR_RATE_HZ // 2:
-            return complete or last > spoken.end + EAR_RATE_HZ
+            return complete or last > spoken.end + EAR_RATE_HZ // 2
     return False
 
 

@@ -1,7 +1,7 @@
 """The brain port's shape: what every language model behind a conversation can do, whatever it runs on.
 
-A prompt is a tuple of messages. Results depend only on (prompt, sampling); `key` names a conversation so that a model may
-keep what it has already read of it, which changes the time an answer takes and never the answer.
+A prompt is a tuple of messages. Results depend only on (prompt, sampling); `key` names a conversation so that a model
+may keep what it has already read of it, which changes the time an answer takes and never the answer.
 """
 
 from collections.abc import Callable, Iterator

@@ -19,14 +19,12 @@ class Fit:
     dropped_messages: int
 
 
-def fit(
-    messages: tuple[Message, ...], budget_tokens: int, count_tokens: Callable[[tuple[Message, ...]], int]
-) -> Fit:
+def fit(messages: tuple[Message, ...], budget_tokens: int, count_tokens: Callable[[tuple[Message, ...]], int]) -> Fit:
     """Drop the oldest messages after the leading system ones until `count_tokens` is within `budget_tokens`.
 
-    Kept always: the leading system messages and the last message. Messages go in blocks of four (two exchanges), so that
-    a conversation at the limit keeps the same beginning, and its cached tokens, for several turns. Raises `InputError`
-    when what must stay is too long by itself.
+    Kept always: the leading system messages and the last message. Messages go in blocks of four (two exchanges), so
+    that a conversation at the limit keeps the same beginning, and its cached tokens, for several turns. Raises
+    `InputError` when what must stay is too long by itself.
     """
     system = 0
     while system < len(messages) - 1 and messages[system].role == "system":

@@ -1,4 +1,4 @@
-"""llama.cpp through cyllama 0.2.18: one model, one context, typed errors. Not thread-safe; `llama.py` holds the lock."""
+"""llama.cpp through cyllama 0.2.18: one model, one context, typed errors. Not thread-safe; `llama.py` has the lock."""
 
 import math
 import re
@@ -42,7 +42,9 @@ class Engine:
             self._model = _model_type(library)(str(path), model_params, verbose=False)
             self._context = library.LlamaContext(self._model, params, verbose=False)
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            raise FormatError(f"{path} cannot be loaded as a GGUF model: {error}; it may be cut short: verify it") from None
+            raise FormatError(
+                f"{path} cannot be loaded as a GGUF model: {error}; it may be cut short: verify it"
+            ) from None
         self._vocabulary = self._model.get_vocab()
         self.vocabulary_size = int(self._vocabulary.n_vocab)
         self.context_tokens = min(context, int(self._context.n_ctx), int(self._model.n_ctx_train) or context)
@@ -90,8 +92,8 @@ class Engine:
     ) -> bool:
         """Decode tokens at positions from `start`; False when the cache has no room.
 
-        With `logits` the last token's are computed. Raises `InterruptedError` when `cancelled` said so, `PortError` when
-        the engine fails.
+        With `logits` the last token's are computed. Raises `InterruptedError` when `cancelled` said so, `PortError`
+        when the engine fails.
         """
         batch = self._batch
         batch.clear()
@@ -187,7 +189,7 @@ def _check_file(path: Path) -> None:
             magic = stream.read(4)
     except OSError as error:
         raise AssetError(
-            f"the model file {path} cannot be read: {error.strerror or error}; fullduplex assets list shows what there is"
+            f"the model file {path} cannot be read: {error.strerror or error}; see: fullduplex assets list"
         ) from None
     if magic != b"GGUF":
         raise FormatError(f"{path} is not a GGUF model: it begins with {magic!r}, expected b'GGUF'")

@@ -1,8 +1,8 @@
 """A GGUF model run by llama.cpp (through cyllama) that many conversations share.
 
 Every conversation has a sequence in one key-value cache. A prompt is brought in by keeping the longest beginning it
-shares with what the sequence holds, rolling the rest back, and decoding what is new; a conversation that is new borrows
-the longest beginning any other one has read. One lock is held per token, so replies to several conversations interleave.
+shares with what the sequence holds, rolling the rest back, and decoding what is new; a new conversation borrows the
+longest beginning any other one has read. One lock is held per token, so replies to several conversations interleave.
 """
 
 import logging
@@ -37,7 +37,7 @@ class LlamaBrain:
         Args:
             path: a GGUF file.
             threads: threads of one decode; 1 is fastest when the other core is busy with sound.
-            context: tokens in the cache. One conversation may use them all; others are then read again when they return.
+            context: tokens in the cache. One conversation may use them all; others are then read again later.
             slots: conversations kept at once; the least recently used one makes way.
 
         Raises:
@@ -111,7 +111,6 @@ class LlamaBrain:
                     self._advance(key, tokens + beginning[:length], logits=True)
                     total += float(self._engine.log_probabilities()[beginning[length]])
                 result[text] = float(np.exp(total))
-            self._advance(key, tokens, logits=False)
         return result
 
     def stream(
@@ -184,13 +183,20 @@ class LlamaBrain:
     def _fitted(self, messages: Prompt, reply_tokens: int) -> Prompt:
         fitted = fit(messages, self.context_tokens - min(reply_tokens, self.context_tokens // 2), self.count_tokens)
         if fitted.dropped_messages:
-            _LOG.info("context of %d tokens: the oldest %d messages left out", self.context_tokens, fitted.dropped_messages)
+            _LOG.info(
+                "context of %d tokens: the oldest %d messages left out", self.context_tokens, fitted.dropped_messages
+            )
         return fitted.messages
 
     def _advance(self, key: str, tokens: list[int], *, logits: bool, cancelled: Callable[[], bool] = never) -> int:
-        """Make the conversation's sequence hold exactly `tokens`; returns how many were there already."""
+        """Make the conversation's sequence hold `tokens`; returns how many were there already.
+
+        Exactly `tokens` when `logits` are wanted behind them; otherwise tokens already read beyond them may stay.
+        """
         slot = self._slot(key)
         reused = common_prefix(slot.tokens, tokens)
+        if reused == len(tokens) and not logits:
+            return reused
         donor, shared = self._table.donor(tokens)
         if donor is not None and shared > reused:
             self._roll_back(slot, 0)

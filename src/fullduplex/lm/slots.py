@@ -1,6 +1,6 @@
 """Which conversation's tokens are in which cache sequence: bookkeeping only, no model.
 
-A slot mirrors one sequence of the key-value cache. The least recently used slot makes way when a new conversation comes.
+A slot mirrors one sequence of the key-value cache. The least recently used slot makes way for a new conversation.
 """
 
 from collections.abc import Sequence

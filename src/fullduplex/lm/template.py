@@ -75,7 +75,9 @@ def render(template: ChatTemplate, messages: tuple[Message, ...], tail: Tail) ->
     for index, message in enumerate(messages):
         header = template.headers.get(message.role)
         if header is None:
-            raise InputError(f"message {index} has role {message.role!r}; expected one of {', '.join(template.headers)}")
+            raise InputError(
+                f"message {index} has role {message.role!r}; expected one of {', '.join(template.headers)}"
+            )
         continued = tail == "open" or (tail == "reply" and message.role == "assistant")
         segments += [Segment(header, control=True), Segment(_literal(template, message, index), control=False)]
         if index < last or not continued:
@@ -87,7 +89,7 @@ def render(template: ChatTemplate, messages: tuple[Message, ...], tail: Tail) ->
 
 
 def encode(segments: tuple[Segment, ...], tokenize: Callable[[str, bool], list[int]]) -> list[int]:
-    """Token ids of segments; `tokenize(text, parse_special)` is the model's own. Neighbouring control text is joined."""
+    """Token ids of segments; `tokenize(text, parse_special)` is the model's own. Control text is joined."""
     tokens: list[int] = []
     control = ""
     for segment in segments:

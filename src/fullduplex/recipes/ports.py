@@ -60,7 +60,7 @@ class Ports:
             case ports.Synthesise():
                 speech = self.voice.speak(request.text)
                 words = tuple(ports.WordSpan(w.text, w.start_samples, w.end_samples) for w in speech.words)
-                yield ports.Synthesised(ticket=ticket, pcm=speech.pcm, words=words)
+                yield ports.Synthesised(ticket=ticket, pcm=speech.pcm_N, words=words)
 
     def _recognise(self, request: ports.Recognise) -> ports.Recognised:
         if self.recogniser is None:

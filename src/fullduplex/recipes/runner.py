@@ -1,7 +1,7 @@
 """Drive a session: frames in, events out, requests to the lanes and back."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.desk import SessionState
@@ -10,7 +10,15 @@ from fullduplex.dialogue.ports import Pcm
 from fullduplex.dialogue.session import Session
 from fullduplex.recipes.lanes import Lanes
 
-__all__ = ["Runner"]
+__all__ = ["Echo", "Runner"]
+
+
+class Echo(Protocol):
+    """Removes the loudspeaker's sound from the microphone's."""
+
+    def process(self, near_pcm: Pcm, far_pcm: Pcm) -> Pcm:
+        """`near_pcm` without `far_pcm`, which was played at the same time; equal lengths at EAR_RATE_HZ."""
+        ...
 
 
 class Runner:

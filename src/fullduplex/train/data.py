@@ -69,7 +69,9 @@ class ShuffledBatches(Generic[BatchT]):
         if position.epoch < 0 or not 0 <= position.batch < num_batches:
             raise InputError(f"{position} is outside an epoch of {num_batches} batches; was the data changed?")
         first = position.batch * self.batch_size
-        batch = self.collate(epoch_order(self.num_items, self.seed, position.epoch)[first : first + self.batch_size])
+        order_N = epoch_order(self.num_items, self.seed, position.epoch)
+        # A copy, because the kept order is read-only and torch warns of indices it could not write to.
+        batch = self.collate(order_N[first : first + self.batch_size].copy())
         if position.batch + 1 == num_batches:
             return batch, Position(epoch=position.epoch + 1)
         return batch, Position(epoch=position.epoch, batch=position.batch + 1)

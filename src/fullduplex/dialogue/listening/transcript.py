@@ -39,7 +39,7 @@ def agreed_prefix(previous: str, current: str) -> int:
 class Lexicon:
     """Words that matter for turn taking.
 
-    `backchannels`: words and phrases said without wanting the floor. `stops`: one of them alone takes the floor.
+    `backchannels`: words and phrases said without wanting the floor. `stops`: one of them alone takes the floor (commands and question words).
     `phantoms`: what recognisers write for coughs, breath and noise.
     """
 
@@ -72,9 +72,9 @@ class Lexicon:
         words = words_of(text)
         return not words or " ".join(words) in self.phantoms
 
-    def stop_word(self, text: str) -> str | None:
-        """The first word that takes the floor by itself."""
-        return next((word for word in words_of(text) if word in self.stops), None)
+    def takes_floor(self, text: str) -> bool:
+        """Does it hold a word that takes the floor by itself?"""
+        return any(word in self.stops for word in words_of(text))
 
 
 DEFAULT_LEXICON = Lexicon(
@@ -86,7 +86,8 @@ DEFAULT_LEXICON = Lexicon(
     | {"i see", "got it", "of course", "makes sense", "that's right", "that's true", "all right", "go on", "mm hm"}
     | {"uh huh", "mm hmm", "m hm", "i know", "oh i see", "that makes sense", "sounds good", "no kidding", "i got it"},
     stops=frozenset(
-        "stop wait no nope hold pause quiet enough sorry actually excuse hey hang shush shh cancel".split()
+        "stop wait no nope hold pause quiet enough sorry actually excuse hey hang shush shh cancel "
+        "what why who where when how which pardon repeat louder slower help".split()
     ),
     phantoms=frozenset(
         "you thanks bye ha a the ugh oof pfft tsk s h k t hmph ahem he eh er i and so but it this".split()

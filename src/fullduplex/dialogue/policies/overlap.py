@@ -23,13 +23,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlapConfig:
-    """`min_words` content words while still speaking take the floor; after a pause of `pause_s` one is enough.
+    """How much evidence it takes.
 
-    A sound that stays without any word for `wordless_s` of silence was noise. Someone who speaks for `long_speech_s`
-    wants the floor whatever the recogniser makes of it.
+    While the user still speaks: a stop word, or `min_words` content words and `min_speech_s` of speech, take the floor.
+    After a pause of `pause_s`: content words take it if they took longer than `short_s` to say or hold a stop word or a
+    question word; anything shorter is a back-channel that the recogniser misheard ("mm-hm" comes out as "meow").
+    A sound without words is noise after `wordless_s` of silence. Whoever speaks for `long_speech_s` wants the floor.
     """
 
     min_words: int = 2
+    min_speech_s: float = 0.55
+    short_s: float = 0.6
     pause_s: float = 0.19
     wordless_s: float = 0.22
     long_speech_s: float = 2.2
@@ -40,19 +44,19 @@ def judge_overlap(hearing: Hearing, config: OverlapConfig, *, machine_asked: boo
     """The verdict on the user's sound so far. `machine_asked`: the reply ends in a question ("yes" answers it)."""
     text = hearing.transcript
     lexicon = config.lexicon
-    words = lexicon.content_words(text)
-    if not lexicon.is_phantom(text):
-        if lexicon.stop_word(text) is not None or len(words) >= config.min_words:
-            return Verdict.INTERRUPT
-        ended = hearing.settled and hearing.silence_s >= config.pause_s
-        if ended and (words or machine_asked):
-            return Verdict.INTERRUPT
-        if ended:
-            return Verdict.IGNORE
-    elif hearing.silence_s >= config.wordless_s and (hearing.settled or hearing.speech_s < 0.1):
-        return Verdict.IGNORE
-    if hearing.speech_s >= config.long_speech_s and words:
+    if lexicon.is_phantom(text):
+        return _without_words(hearing, config)
+    if lexicon.takes_floor(text):
         return Verdict.INTERRUPT
-    if hearing.speech_s >= 2 * config.long_speech_s:
-        return Verdict.INTERRUPT if words else Verdict.IGNORE
-    return Verdict.WAIT
+    words = lexicon.content_words(text)
+    if len(words) >= config.min_words and hearing.speech_s >= config.min_speech_s:
+        return Verdict.INTERRUPT
+    if hearing.settled and hearing.silence_s >= config.pause_s:
+        wanted = machine_asked or (words and hearing.speech_s > config.short_s)
+        return Verdict.INTERRUPT if wanted else Verdict.IGNORE
+    return Verdict.INTERRUPT if words and hearing.speech_s >= config.long_speech_s else Verdict.WAIT
+
+
+def _without_words(hearing: Hearing, config: OverlapConfig) -> Verdict:
+    ended = hearing.silence_s >= config.wordless_s and (hearing.settled or hearing.speech_s < 0.1)
+    return Verdict.IGNORE if ended or hearing.speech_s >= 2 * config.long_speech_s else Verdict.WAIT

@@ -1,0 +1,158 @@
+"""A brain behind an OpenAI-compatible `/chat/completions`, streamed as server-sent events. Standard library only."""
+
+import http.client
+import json
+import math
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fullduplex.base.chat import Sampling
+from fullduplex.base.errors import ConfigError, InputError, PortError
+from fullduplex.lm.brain import Prefill, Prompt, never
+
+__all__ = ["RemoteBrain"]
+
+_MOST_ERROR_BYTES = 2_000
+_MOST_LINE_BYTES = 1 << 20
+_ADVICE = {401: "check the API key", 403: "check the API key", 404: "check the address and the model's name"}
+
+
+class RemoteBrain:
+    """Speaks to any server with the OpenAI chat-completions protocol. It has no cache to fill and tells no P(end)."""
+
+    def __init__(self, base_url: str, model: str, api_key: str = "", *, timeout_s: float = 30.0) -> None:
+        """Remember where to ask; nothing is sent yet.
+
+        Args:
+            base_url: address up to and with the version, such as http://127.0.0.1:8080/v1.
+            model: name the server knows the model by.
+            api_key: sent as a bearer token; empty for a server that wants none.
+            timeout_s: longest wait for a connection, and for each next piece.
+
+        Raises:
+            ConfigError: the address is not http(s), or a value cannot be sent.
+        """
+        address = urllib.parse.urlsplit(base_url)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}")
+        if not model:
+            raise ConfigError("model must be the name of a model of the server, it is empty")
+        if not api_key.isascii() or any(character.isspace() for character in api_key):
+            raise ConfigError("api_key must be ASCII without white space")
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            raise ConfigError(f"timeout_s must be above 0, not {timeout_s}")
+        self._address = address
+        self._path = f"{address.path.rstrip('/')}/chat/completions"
+        self._model = model
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+
+    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+        """Nothing: the protocol cannot read ahead."""
+        return Prefill()
+
+    def end_probability(self, messages: Prompt, *, key: str) -> None:
+        """None: the protocol cannot tell."""
+        return
+
+    def forget(self, key: str) -> None:
+        """Nothing is kept here."""
+
+    def stream(
+        self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never
+    ) -> Iterator[str]:
+        """The reply as it arrives. `cancelled` is asked at each piece, and closing the generator closes the connection.
+
+        Raises `PortError` when the server cannot be reached, refuses, is late, or breaks off.
+        """
+        if not messages:
+            raise InputError("the prompt has no messages; pass at least one")
+        return self._exchange(self._body(messages, sampling), cancelled)
+
+    def _body(self, messages: Prompt, sampling: Sampling) -> bytes:
+        document: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": message.role, "content": message.text} for message in messages],
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stream": True,
+        }
+        if sampling.stop:
+            document["stop"] = list(sampling.stop)
+        return json.dumps(document).encode()
+
+    def _exchange(self, body: bytes, cancelled: Callable[[], bool]) -> Iterator[str]:
+        connection = self._connection()
+        try:
+            headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+            if self._api_key:
+                headers["Authorization"] = f"Bearer {self._api_key}"
+            connection.request("POST", self._path, body, headers)
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                raise PortError(self._refusal(response))
+            for event in _events(response):
+                if event == "[DONE]" or cancelled():
+                    return
+                if piece := _piece(event):
+                    yield piece
+            raise PortError(f"{self._where()} broke off before the end of the reply; try again")
+        except TimeoutError:
+            raise PortError(f"{self._where()} sent nothing for {self._timeout_s:g} s; is it overloaded?") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise PortError(
+                f"{self._where()} cannot be used: {error or type(error).__name__}; is it running?"
+            ) from None
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._address.hostname or "", self._address.port
+        if self._address.scheme == "https":
+            return http.client.HTTPSConnection(
+                host, port, timeout=self._timeout_s, context=ssl.create_default_context()
+            )
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+
+    def _where(self) -> str:
+        return f"{self._address.scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
+
+    def _refusal(self, response: http.client.HTTPResponse) -> str:
+        text = response.read(_MOST_ERROR_BYTES).decode("utf-8", "replace").strip()
+        try:
+            text = json.loads(text)["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            text = text or "no explanation"
+        advice = _ADVICE.get(response.status, "see the server's log")
+        return f"{self._where()} answered {response.status} {response.reason}: {text}; {advice}"
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[str]:
+    """The data of each server-sent event."""
+    data: list[str] = []
+    while line := response.readline(_MOST_LINE_BYTES + 1):
+        if len(line) > _MOST_LINE_BYTES:
+            raise PortError(f"the server sent a line of more than {_MOST_LINE_BYTES} bytes, which is no event stream")
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if text.startswith("data:"):
+            data.append(text[5:].removeprefix(" "))
+        elif not text and data:
+            yield "\n".join(data)
+            data = []
+    if data:
+        yield "\n".join(data)
+
+
+def _piece(event: str) -> str:
+    try:
+        document = json.loads(event)
+        if "error" in document:
+            raise PortError(f"the server reported: {document['error']}")
+        choices = document["choices"]
+        return (choices[0]["delta"].get("content") or "") if choices else ""
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise PortError(f"the server sent an event that is not a chat completion: {event[:200]!r}") from None

@@ -1,0 +1,168 @@
+"""Choose and open the real parts of a conversation: every stage has a fallback, and every choice is logged."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from fullduplex.assets import store
+from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
+from fullduplex.dialogue.ports import Ear
+from fullduplex.lm.brain import Brain
+from fullduplex.lm.llama import LlamaBrain
+from fullduplex.lm.remote import RemoteBrain
+from fullduplex.lm.scripted import ScriptedBrain
+from fullduplex.speech.english.guess import Guess
+from fullduplex.speech.english.lexicon import Lexicon
+from fullduplex.speech.english.phonemes import Phonemiser
+from fullduplex.speech.kokoro import KokoroVoice
+from fullduplex.speech.piper import PiperVoice, espeak_words
+from fullduplex.speech.recogniser import Moonshine, Recogniser
+from fullduplex.speech.turn_end import SmartTurn
+from fullduplex.speech.vad import EnergyVad, SileroVad
+from fullduplex.speech.voice import ToneVoice, Voice
+
+__all__ = ["BRAINS", "VOICES", "Parts", "PartsConfig", "open_brain", "open_kokoro", "open_lexicon", "open_parts", "open_voice"]
+
+_LOG = logging.getLogger(__name__)
+_ABSENT = (AssetError, MissingExtraError)
+
+BRAINS = {
+    "small": "smollm2-135m-instruct",
+    "good": "qwen2.5-coder-0.5b-instruct",
+    "best": "qwen2.5-coder-1.5b-instruct",
+}
+VOICES = ("piper", "piper-espeak", "kokoro", "tones")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartsConfig:
+    """What to talk with.
+
+    `brain`: small, good, best, scripted, an asset name, a path to a GGUF file, or the URL of an OpenAI-compatible
+    endpoint (then `brain_model` names the model). `strict`: no fallbacks, a missing part is an error.
+    """
+
+    brain: str = "small"
+    brain_model: str = ""
+    brain_api_key: str = ""
+    voice: str = "piper"
+    speaker: str = "af_heart"
+    threads: int = 1
+    context_tokens: int = 4096
+    conversations: int = 8
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Open parts, shared by all conversations, and what was chosen (stage -> choice)."""
+
+    ear: Ear
+    recogniser: Recogniser | None
+    turn_end: SmartTurn | None
+    brain: Brain
+    voice: Voice
+    chosen: dict[str, str]
+
+
+def open_brain(config: PartsConfig) -> Brain:
+    """The brain that `config` names.
+
+    Raises:
+        AssetError: it is not installed. ConfigError: the name means nothing.
+    """
+    name = config.brain
+    if name == "scripted":
+        return ScriptedBrain()
+    if name.startswith(("http://", "https://")):
+        return RemoteBrain(name, config.brain_model, config.brain_api_key)
+    if name.endswith(".gguf"):
+        file = Path(name).expanduser()
+    else:
+        try:
+            folder = store.path(BRAINS.get(name, name))
+        except AssetError as error:
+            if name in BRAINS or "no such asset" not in str(error):
+                raise
+            raise ConfigError(
+                f"brain {name!r} is not known; use {', '.join(BRAINS)}, scripted, an asset name, a .gguf file or a URL"
+            ) from error
+        file = next(iter(sorted(folder.glob("*.gguf"))), folder)
+    return LlamaBrain(file, threads=config.threads, context=config.context_tokens, slots=config.conversations)
+
+
+def open_voice(config: PartsConfig) -> Voice:
+    """The voice that `config` names.
+
+    Raises:
+        AssetError: it is not installed. ConfigError: the name means nothing.
+    """
+    if config.voice == "tones":
+        return ToneVoice()
+    if config.voice not in VOICES:
+        raise ConfigError(f"voice {config.voice!r} is not known; use one of {', '.join(VOICES)}")
+    lexicon = open_lexicon()
+    if config.voice == "kokoro":
+        return open_kokoro(config.speaker, lexicon)
+    joe = store.path("piper-joe")
+    to_words = espeak_words() if config.voice == "piper-espeak" else None
+    return PiperVoice(
+        joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, to_words=to_words
+    )
+
+
+def open_lexicon() -> Lexicon:
+    """English pronunciations, loaded."""
+    words = store.path("english-lexicon")
+    lexicon = Lexicon(words / "us_gold.json", words / "us_silver.json", Guess(words / "checkpoint20.npz"))
+    lexicon.load()
+    return lexicon
+
+
+def open_kokoro(speaker: str, lexicon: Phonemiser) -> KokoroVoice:
+    """One speaker of Kokoro."""
+    folder = store.path("kokoro-82m")
+    return KokoroVoice(folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin", folder / "vocab.json", lexicon)
+
+
+def _open_ear() -> Ear:
+    return SileroVad(store.path("silero-vad", "silero_vad.onnx"))
+
+
+def _open_recogniser() -> Recogniser:
+    folder = store.path("moonshine-tiny-en")
+    return Moonshine(folder / "encoder_model.ort", folder / "decoder_model_merged.ort", folder / "tokenizer.json")
+
+
+def _open_turn_end() -> SmartTurn:
+    return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"))
+
+
+def open_parts(config: PartsConfig) -> Parts:
+    """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy."""
+    chosen: dict[str, str] = {}
+
+    def first(stage: str, options: list[tuple[str, object]]) -> object:
+        for i, (name, make) in enumerate(options):
+            try:
+                part = make()  # type: ignore[operator]
+            except _ABSENT as error:
+                if config.strict or i == len(options) - 1:
+                    raise
+                _LOG.warning("%s: %s is not available (%s); falling back to %s", stage, name, error, options[i + 1][0])
+                continue
+            chosen[stage] = name
+            _LOG.info("%s: %s", stage, name)
+            return part
+        raise AssertionError
+
+    small = PartsConfig(brain="small", threads=config.threads, conversations=config.conversations)
+    piper = PartsConfig(voice="piper")
+    ear = first("vad", [("silero", _open_ear), ("energy", EnergyVad)])
+    recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", lambda: None)])
+    turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", lambda: None)])
+    brains = [(config.brain, lambda: open_brain(config)), ("small", lambda: open_brain(small))]
+    brain = first("brain", [*brains, ("scripted", ScriptedBrain)])
+    voices = [(config.voice, lambda: open_voice(config)), ("piper", lambda: open_voice(piper))]
+    voice = first("voice", [*voices, ("tones", ToneVoice)])
+    return Parts(ear=ear, recogniser=recogniser, turn_end=turn_end, brain=brain, voice=voice, chosen=chosen)  # type: ignore[arg-type]

@@ -1,0 +1,156 @@
+"""The remote brain against a local server that behaves, and misbehaves."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.errors import ConfigError, InputError, PortError
+from fullduplex.lm.brain import Brain
+from fullduplex.lm.remote import RemoteBrain
+
+PROMPT = (Message("system", "Be brief."), Message("user", "Hi"))
+CHUNK = 'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n'
+GOOD = [
+    'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n',
+    ": a comment\n\n",
+    CHUNK % "Héllo",
+    CHUNK % " you",
+    'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n',
+    'data: {"choices": [], "usage": {}}\n\n',
+    "data: [DONE]\n\n",
+]
+
+
+@dataclass
+class Script:
+    status: int = 200
+    parts: list[str] = field(default_factory=lambda: list(GOOD))
+    wait: threading.Event | None = None
+    requests: list[tuple[str, str | None, Any]] = field(default_factory=list)
+    address: str = ""
+
+
+def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            script.requests.append((self.path, self.headers.get("Authorization"), json.loads(body)))
+            self.send_response(script.status)
+            self.end_headers()
+            try:
+                for part in script.parts:
+                    self.wfile.write(part.encode())
+                    self.wfile.flush()
+                if script.wait is not None:
+                    script.wait.wait(20)
+            except OSError:
+                return
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    return Handler
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    state = Script()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    state.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    yield state
+    if state.wait is not None:
+        state.wait.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_streams_the_reply(script: Script) -> None:
+    brain: Brain = RemoteBrain(script.address, "small", "secret")
+    sampling = Sampling(max_tokens=7, temperature=0.5, stop=("\n",))
+    assert list(brain.stream(PROMPT, sampling, key="a")) == ["Héllo", " you"]
+    path, authorization, body = script.requests[0]
+    assert (path, authorization) == ("/v1/chat/completions", "Bearer secret")
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert (body["model"], body["max_tokens"], body["temperature"], body["stop"]) == ("small", 7, 0.5, ["\n"])
+    assert body["stream"] is True
+
+
+def test_has_nothing_to_read_ahead_and_no_opinion(script: Script) -> None:
+    brain = RemoteBrain(script.address, "small")
+    assert brain.prefill(PROMPT, key="a").new_tokens == 0
+    assert brain.end_probability(PROMPT, key="a") is None
+    assert script.requests == []
+
+
+def test_cancelling_ends_it(script: Script) -> None:
+    script.wait = threading.Event()
+    script.parts = GOOD[:4]
+    heard: list[str] = []
+    stream = RemoteBrain(script.address, "small").stream(PROMPT, Sampling(), key="a", cancelled=lambda: bool(heard))
+    for piece in stream:
+        heard.append(piece)
+    assert heard == ["Héllo"]
+
+
+@pytest.mark.parametrize(
+    ("status", "parts", "reason"),
+    [
+        (401, ['{"error": {"message": "bad key"}}'], "401 Unauthorized: bad key; check the API key"),
+        (404, ["nothing here"], "404 Not Found: nothing here; check the address"),
+        (500, [""], "500 .*no explanation"),
+        (200, GOOD[:4], "broke off"),
+        (200, [], "broke off"),
+        (200, ["data: {not json\n\n"], "not a chat completion"),
+        (200, ['data: {"choices": 5}\n\n'], "not a chat completion"),
+        (200, ['data: {"error": {"message": "out of memory"}}\n\n'], "out of memory"),
+        (200, ["x" * (1 << 20) + "xx\n"], "no event stream"),
+    ],
+)
+def test_a_server_that_fails_is_a_typed_error(script: Script, status: int, parts: list[str], reason: str) -> None:
+    script.status, script.parts = status, parts
+    with pytest.raises(PortError, match=reason):
+        list(RemoteBrain(script.address, "small").stream(PROMPT, Sampling(), key="a"))
+
+
+def test_a_silent_server_times_out(script: Script) -> None:
+    script.wait = threading.Event()
+    script.parts = GOOD[:3]
+    stream = RemoteBrain(script.address, "small", timeout_s=0.2).stream(PROMPT, Sampling(), key="a")
+    assert next(stream) == "Héllo"
+    with pytest.raises(PortError, match=r"sent nothing for 0.2 s"):
+        next(stream)
+
+
+def test_no_server_at_all() -> None:
+    with pytest.raises(PortError, match="is it running"):
+        list(RemoteBrain("http://127.0.0.1:9/v1", "small").stream(PROMPT, Sampling(), key="a"))
+
+
+@pytest.mark.parametrize(
+    ("address", "model", "api_key", "timeout_s"),
+    [
+        ("ftp://x/v1", "m", "", 1.0),
+        ("no address", "m", "", 1.0),
+        ("http://x/v1", "", "", 1.0),
+        ("http://x/v1", "m", "a\nb", 1.0),
+        ("http://x/v1", "m", "", 0.0),
+        ("http://x/v1", "m", "", float("nan")),
+    ],
+)
+def test_bad_settings_are_refused(address: str, model: str, api_key: str, timeout_s: float) -> None:
+    with pytest.raises(ConfigError):
+        RemoteBrain(address, model, api_key, timeout_s=timeout_s)
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(InputError):
+        RemoteBrain("http://x/v1", "m").stream((), Sampling(), key="a")
