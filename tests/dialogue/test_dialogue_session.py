@@ -182,7 +182,7 @@ def test_a_monologue_is_read_in_bounded_pieces() -> None:
     longest = 0
     run = bench.ports.run
 
-    def watch(request, cancelled):  # noqa: ANN001, ANN202
+    def watch(request, cancelled):
         nonlocal longest
         longest = max(longest, getattr(request, "pcm", np.zeros(0)).size)
         return run(request, cancelled)

@@ -8,7 +8,7 @@ roll_back the user went on: the guess never happened
 from dataclasses import replace
 
 from fullduplex.dialogue.desk import Desk
-from fullduplex.dialogue.events import ReplyStarted
+from fullduplex.dialogue.events import ReplyStarted, ReplyText
 from fullduplex.dialogue.history import record_user
 from fullduplex.dialogue.listening.transcript import same_words
 from fullduplex.dialogue.ports import Generate
@@ -53,3 +53,5 @@ def commit(desk: Desk, user_text: str, turn: int) -> None:
     desk.history = record_user(desk.history, user_text)
     desk.playback = begin(desk.playback, desk.reply.utterance)
     desk.emit(ReplyStarted(utterance=desk.reply.utterance, turn=turn))
+    for clause in desk.reply.clauses:  # thought while it was a guess
+        desk.emit(ReplyText(utterance=desk.reply.utterance, text=clause.text))

@@ -28,17 +28,18 @@ def _owner(desk: Desk, ticket: int) -> str | None:
     return None
 
 
-def take_text(desk: Desk, result: Generated) -> None:
-    """More text for the reply or the guess."""
+def take_text(desk: Desk, result: Generated) -> bool:
+    """More text for the reply or the guess; False if it belongs to neither."""
     name = _owner(desk, result.ticket)
     if name is None:
-        return
+        return False
     reply: Reply = getattr(desk, name)
     grown = add_text(reply, result.text, desk.config.clauses, done=result.done)
     for clause in grown.clauses[len(reply.clauses) :]:
         if grown.committed:
             desk.emit(ReplyText(utterance=grown.utterance, text=clause.text))
     setattr(desk, name, grown)
+    return True
 
 
 def take_sound(desk: Desk, result: Synthesised) -> None:

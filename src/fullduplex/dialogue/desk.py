@@ -19,10 +19,7 @@ from fullduplex.dialogue.turns import Cue, Floor, advance
 
 __all__ = ["Desk", "SessionConfig", "SessionState"]
 
-DEFAULT_SYSTEM = (
-    "You are a friendly voice assistant. Answer in one or two short spoken sentences, "
-    "without lists, symbols or markdown."
-)
+DEFAULT_SYSTEM = "You are a helpful assistant. You give short answers."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,8 +72,8 @@ class Policy(Protocol):
         """Decide, one frame later. `onset`: speech began with this frame."""
         ...
 
-    def finish_turn(self, desk: Desk) -> None:
-        """End the user's turn now."""
+    def finish_turn(self, desk: Desk, *, answer: bool = False) -> None:
+        """End the user's turn as soon as it has been read. `answer`: and reply, whatever the configuration says."""
         ...
 
 
@@ -177,7 +177,8 @@ class Session:
                 stable = desk.hearing.stable_length
                 desk.emit(UserText(turn=desk.hearing.turn, text=text, stable=stable, final=False))
         elif isinstance(result, Generated):
-            take_text(desk, result)
+            if not take_text(desk, result):
+                self.policy.take(desk, result)
         elif isinstance(result, Synthesised):
             take_sound(desk, result)
         else:
@@ -209,6 +210,7 @@ class Session:
         elif isinstance(item, ClearInput):
             self._clear(desk)
         elif isinstance(item, CommitInput):
+            self._take_over(desk)
             if desk.floor is Floor.LISTENING:
                 self.policy.finish_turn(desk)
         elif isinstance(item, Respond):
@@ -223,9 +225,15 @@ class Session:
         commit(desk, item.text, desk.hearing.turn)
         desk.cue(Cue.ENDED)
 
+    def _take_over(self, desk: Desk) -> None:
+        """The user says that the sound over the reply was meant."""
+        if desk.floor is Floor.OVERLAP:
+            stop(desk, "interrupted: the turn was committed")
+            desk.cue(Cue.INTERRUPTED)
+
     def _respond(self, desk: Desk) -> None:
         if desk.floor is Floor.LISTENING:
-            self.policy.finish_turn(desk)
+            self.policy.finish_turn(desk, answer=True)
         elif desk.floor is Floor.IDLE:
             commit(desk, "", desk.hearing.turn)
             desk.cue(Cue.ENDED)

@@ -17,12 +17,13 @@ from fullduplex.base import chat
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.dialogue import desk, events, history, ports, turns
 from fullduplex.dialogue.listening import hearing
+from fullduplex.dialogue.policies import slices, tdm
 from fullduplex.dialogue.policies import turns as turns_policy
 from fullduplex.dialogue.speaking import playback, reply
 
 __all__ = ["decode", "encode", "to_plain"]
 
-_MODULES = (chat, desk, events, history, ports, hearing, turns_policy, playback, reply)
+_MODULES = (chat, desk, events, history, ports, hearing, turns_policy, slices, tdm, playback, reply)
 _TYPES: dict[str, type[Any]] = {
     name: kind
     for module in _MODULES

@@ -54,7 +54,8 @@ def load_clip(name: str) -> Clip:
     if entry is None:
         raise InputError(f"no clip {name!r}; there are: {', '.join(clip_names())}")
     with resources.as_file(resources.files("fullduplex.evaluate").joinpath(f"clips/{name}.flac")) as file:
-        pcm, _rate = soundfile.read(file, dtype="float32")
+        sound, _rate = soundfile.read(file, dtype="float32")
+    pcm = np.asarray(sound, np.float32)
     return Clip(name=name, kind=entry["kind"], text=entry["text"], pcm=pcm)
 
 

@@ -3,7 +3,7 @@
 Everything is measured on the sound: the caller's acts and the machine's track as the loudspeaker played it (16 kHz).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.caller import Act, Spoken
 
-__all__ = ["ActOutcome", "Spans", "audible_spans", "continuity", "outcomes", "summary"]
+__all__ = ["ActOutcome", "Spans", "audible_spans", "continuity", "outcomes", "summary", "word_continuity"]
 
 Pcm = NDArray[np.float32]
 Spans = list[tuple[int, int]]
@@ -131,6 +131,26 @@ def continuity(pieces: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
         elif start > expected:
             missing += start - expected
         reached[utterance] = max(expected, stop)
+    return repeated, missing
+
+
+def word_continuity(
+    pieces: Sequence[tuple[int, int, int]], words: Mapping[int, Sequence[tuple[int, int]]]
+) -> tuple[int, int]:
+    """(repeated, missing) words: more than half of it played twice; less than half played though a later one was.
+
+    Args:
+        pieces: (utterance, first sample, sample after the last) in the order played.
+        words: the sample ranges of every utterance's words.
+    """
+    repeated = missing = 0
+    for utterance, ranges in words.items():
+        played = [(start, stop) for key, start, stop in pieces if key == utterance]
+        reached = max((stop for _start, stop in played), default=0)
+        for low, high in ranges:
+            heard = sum(max(min(stop, high) - max(start, low), 0) for start, stop in played)
+            repeated += heard > 1.5 * (high - low)
+            missing += high <= reached and heard < 0.5 * (high - low)
     return repeated, missing
 
 

@@ -13,7 +13,8 @@ About 2 L log_L(T) vector operations stand in a row instead of T. Nothing is div
 so |a| <= 1 is stable and a = 0 (a reset) is exact. The result differs from `linear_scan_ref` by rounding only.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ from fullduplex.base.errors import InputError
 
 __all__ = ["linear_scan", "linear_scan_ref"]
 
-# Measured on two CPU cores (benchmarks/scan.py): with rows this wide one step already fills the vector units and the
-# plain loop, which reads `a` and `b` once instead of twice, wins.
-_WIDE_ROW = 16_384
+# Measured on one CPU core: from rows of about this many numbers on, one step already fills the vector units, and the
+# plain loop, which reads `a` and `b` once instead of twice, is as fast.
+_WIDE_ROW = 4096
 _CHUNK_STEPS = 16
 _DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
@@ -44,14 +45,17 @@ def linear_scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor) -> Tensor:
         InputError: shapes do not fit, or the three are not all one of float32, float64, complex64, complex128.
     """
     _check(a_BTD, b_BTD, h0_BD)
-    return b_BTD.clone() if b_BTD.shape[1] == 0 else _LinearScan.apply(a_BTD, b_BTD, h0_BD)  # pyright: ignore
+    return _apply(a_BTD, b_BTD, h0_BD, reverse=False)
 
 
 def linear_scan_ref(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor) -> Tensor:
-    """`linear_scan`, written to be read: the recurrence as it stands, differentiated by autograd."""
+    """`linear_scan`, written to be read: the recurrence as it stands, differentiated by autograd.
+
+    `unbind` rather than an index a step: the gradient of an index is a whole tensor of zeros, T times.
+    """
     h_BD, states = h0_BD, []
-    for t in range(b_BTD.shape[1]):
-        h_BD = a_BTD[:, t] * h_BD + b_BTD[:, t]
+    for a_BD, b_BD in zip(a_BTD.unbind(1), b_BTD.unbind(1), strict=True):
+        h_BD = a_BD * h_BD + b_BD
         states.append(h_BD)
     return torch.stack(states, dim=1) if states else b_BTD.clone()
 
@@ -71,52 +75,72 @@ class _LinearScan(torch.autograd.Function):
     """Exact gradients by one scan in the other direction.
 
     With g_t the gradient that reaches h_t from outside, the full gradient obeys l_t = g_t + conj(a_{t+1}) * l_{t+1};
-    then db_t = l_t, da_t = l_t * conj(h_{t-1}), dh0 = conj(a_1) * l_1. The backward pass is written with
-    `linear_scan`, so it can be differentiated again.
+    then db_t = l_t, da_t = l_t * conj(h_{t-1}), dh0 = conj(a_1) * l_1. The scan from the end is this function too, with
+    before and after exchanged, so the gradient can be differentiated again.
     """
 
     @staticmethod
-    def forward(ctx: Any, a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor) -> Tensor:
-        h_BTD = _scan(a_BTD, b_BTD, h0_BD)
+    def forward(ctx: Any, a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, reverse: bool) -> Tensor:
+        h_BTD = _scan(a_BTD, b_BTD, h0_BD, reverse=reverse)
         ctx.save_for_backward(a_BTD, h0_BD, h_BTD)
+        ctx.reverse = reverse
         return h_BTD
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (g_BTD,) = grad_outputs
         a_BTD, h0_BD, h_BTD = ctx.saved_tensors
-        a_conj_BTD = a_BTD.conj().resolve_conj()
-        # Seen from the end, the first step has nothing behind it; its decay meets a zero state and may be zero too.
-        after_BTD = torch.cat([a_conj_BTD[:, 1:], torch.zeros_like(a_conj_BTD[:, :1])], dim=1)
-        l_BTD = linear_scan(after_BTD.flip(1), g_BTD.flip(1), torch.zeros_like(h0_BD)).flip(1)
-        before_BTD = torch.cat([h0_BD.unsqueeze(1), h_BTD[:, :-1]], dim=1)
-        return l_BTD * before_BTD.conj(), l_BTD, a_conj_BTD[:, 0] * l_BTD[:, 0]
+        a_BTD, h0_B1D = a_BTD.conj().resolve_conj(), h0_BD.unsqueeze(1)
+        if ctx.reverse:
+            inner_BTD = _apply(a_BTD[:, :-1], g_BTD[:, 1:], g_BTD[:, 0], reverse=False)
+            l_BTD = torch.cat([g_BTD[:, :1], inner_BTD], dim=1)
+            first = -1
+        else:
+            inner_BTD = _apply(a_BTD[:, 1:], g_BTD[:, :-1], g_BTD[:, -1], reverse=True)
+            l_BTD = torch.cat([inner_BTD, g_BTD[:, -1:]], dim=1)
+            first = 0
+        da_BTD = None
+        if ctx.needs_input_grad[0]:
+            behind_BTD = [h_BTD[:, 1:], h0_B1D] if ctx.reverse else [h0_B1D, h_BTD[:, :-1]]
+            da_BTD = l_BTD * torch.cat(behind_BTD, dim=1).conj()
+        return da_BTD, l_BTD, a_BTD[:, first] * l_BTD[:, first], None
 
 
-def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor) -> Tensor:
+def _apply(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
+    """`linear_scan`, or with `reverse` h_t = a_t * h_{t+1} + b_t from the last step to the first."""
+    if b_BTD.shape[1] == 0:
+        return b_BTD.clone()
+    return cast("Tensor", _LinearScan.apply(a_BTD, b_BTD, h0_BD, reverse))
+
+
+def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
     batch, num_steps, width = b_BTD.shape
+    way = -1 if reverse else 1
     out_BTD = torch.empty(b_BTD.shape, dtype=b_BTD.dtype, device=b_BTD.device)
     if num_steps < 4 * _CHUNK_STEPS or batch * width >= _WIDE_ROW:
-        _run(a_BTD.unbind(1), b_BTD.unbind(1), h0_BD, out_BTD.unbind(1))
+        _run(a_BTD.unbind(1)[::way], b_BTD.unbind(1)[::way], h0_BD, out_BTD.unbind(1)[::way])
         return out_BTD
-    num_chunks = num_steps // _CHUNK_STEPS
-    cut = num_chunks * _CHUNK_STEPS
-    chunked = (batch, num_chunks, _CHUNK_STEPS, width)
-    a_L = a_BTD[:, :cut].unflatten(1, chunked[1:3]).unbind(2)
-    b_L = b_BTD[:, :cut].unflatten(1, chunked[1:3]).unbind(2)
-    out_L = out_BTD[:, :cut].unflatten(1, chunked[1:3]).unbind(2)
+    num_chunks, num_left = divmod(num_steps, _CHUNK_STEPS)
+    chunked, left = slice(0, num_steps - num_left), slice(num_steps - num_left, num_steps)
+    if reverse:
+        chunked, left = slice(num_left, num_steps), slice(0, num_left)
+    a_L, b_L, out_L = (
+        tensor[:, chunked].unflatten(1, (num_chunks, _CHUNK_STEPS)).unbind(2)[::way]
+        for tensor in (a_BTD, b_BTD, out_BTD)
+    )
     decay_BCD, end_BCD = a_L[0].clone(), b_L[0].clone()
     for a_BCD, b_BCD in zip(a_L[1:], b_L[1:], strict=True):
         torch.addcmul(b_BCD, a_BCD, end_BCD, out=end_BCD)
         decay_BCD.mul_(a_BCD)
-    ends_BCD = _scan(decay_BCD, end_BCD, h0_BD)
-    starts_BCD = torch.cat([h0_BD.unsqueeze(1), ends_BCD[:, :-1]], dim=1)
+    ends_BCD, h0_BCD = _scan(decay_BCD, end_BCD, h0_BD, reverse=reverse), h0_BD.unsqueeze(1)
+    starts_BCD = torch.cat([ends_BCD[:, 1:], h0_BCD] if reverse else [h0_BCD, ends_BCD[:, :-1]], dim=1)
     _run(a_L, b_L, starts_BCD, out_L)
-    _run(a_BTD[:, cut:].unbind(1), b_BTD[:, cut:].unbind(1), out_BTD[:, cut - 1], out_BTD[:, cut:].unbind(1))
+    a_left, b_left, out_left = (tensor[:, left].unbind(1)[::way] for tensor in (a_BTD, b_BTD, out_BTD))
+    _run(a_left, b_left, out_BTD[:, num_left if reverse else num_steps - num_left - 1], out_left)
     return out_BTD
 
 
-def _run(a: tuple[Tensor, ...], b: tuple[Tensor, ...], h: Tensor, out: tuple[Tensor, ...]) -> None:
+def _run(a: Sequence[Tensor], b: Sequence[Tensor], h: Tensor, out: Sequence[Tensor]) -> None:
     """The recurrence itself: one fused multiply-add a step, written where it belongs."""
     for a_t, b_t, out_t in zip(a, b, out, strict=True):
         h = torch.addcmul(b_t, a_t, h, out=out_t)

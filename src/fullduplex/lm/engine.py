@@ -18,6 +18,7 @@ __all__ = ["Engine"]
 _BATCH_TOKENS = 256
 _WATCHED_TOKENS = 8  # batches longer than this can be interrupted inside; shorter ones are over soon
 _TOP_K = 100  # candidates kept before top-p: sorting a vocabulary of 150,000 for each token costs more than it changes
+_FLASH_ATTENTION_OFF = 0  # llama.cpp's LLAMA_FLASH_ATTN_TYPE_DISABLED
 _SENTENCE_END = re.compile(r"""(?!\.\.)[.?!]+["')\]]*\s*""")
 
 
@@ -37,6 +38,9 @@ class Engine:
         params.n_threads = params.n_threads_batch = threads
         params.n_seq_max = sequences
         params.kv_unified = True  # one pool of cells: forks share them, and any conversation may use them all
+        # On a CPU flash attention is slower here and sums in another order for long batches, which would let the cache
+        # change near-ties in a reply.
+        params.flash_attn_type = _FLASH_ATTENTION_OFF
         params.no_perf = True
         try:
             self._model = _model_type(library)(str(path), model_params, verbose=False)

@@ -7,6 +7,7 @@ Window 25 ms, hop 10 ms, 80 Slaney mel bands up to 8 kHz, base-10 logarithm, flo
 Axes: N samples, T frames, F frequency bins, B mel bands.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +27,7 @@ NUM_BANDS = 80
 _LINEAR_HZ_PER_MEL = 200 / 3
 _KNEE_HZ = 1000.0
 _KNEE_MEL = _KNEE_HZ / _LINEAR_HZ_PER_MEL
-_LOG_STEP = np.log(6.4) / 27
+_LOG_STEP = math.log(6.4) / 27
 
 
 def log_mel(pcm: Pcm) -> NDArray[np.float32]:
@@ -57,8 +58,8 @@ def standardise(pcm: Pcm) -> Pcm:
 @lru_cache(maxsize=1)
 def mel_bands() -> NDArray[np.float64]:
     """Slaney's triangular filters with unit area a hertz: (80 bands, 201 bins), read-only."""
-    top_mel = _KNEE_MEL + np.log(MEL_RATE_HZ / 2 / _KNEE_HZ) / _LOG_STEP
-    mels = np.linspace(0.0, top_mel, NUM_BANDS + 2)
+    top_mel = _KNEE_MEL + math.log(MEL_RATE_HZ / 2 / _KNEE_HZ) / _LOG_STEP
+    mels: NDArray[np.float64] = np.linspace(0.0, top_mel, NUM_BANDS + 2)
     edges_hz = np.where(mels < _KNEE_MEL, mels * _LINEAR_HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (mels - _KNEE_MEL)))
     bins_hz = np.linspace(0.0, MEL_RATE_HZ / 2, WINDOW_SAMPLES // 2 + 1)
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from fullduplex.dialogue.ports import LANES, Failed, Lane, Request, Result
@@ -200,8 +201,7 @@ class SimulatedLanes:
                 if request.ticket in self._cancelled:
                     moved = True
                     continue
-                cancelled = self._cancelled
-                results = self._run(request, lambda t=request.ticket: t in cancelled)
+                results = self._run(request, partial(self._cancelled.__contains__, request.ticket))
                 running = self._running[lane] = _Running(request, results, asked_s)
             if running is not None and running.free_s < now_s:
                 self._produce(lane, running)

@@ -21,7 +21,17 @@ from fullduplex.speech.turn_end import SmartTurn
 from fullduplex.speech.vad import EnergyVad, SileroVad
 from fullduplex.speech.voice import ToneVoice, Voice
 
-__all__ = ["BRAINS", "VOICES", "Parts", "PartsConfig", "open_brain", "open_kokoro", "open_lexicon", "open_parts", "open_voice"]
+__all__ = [
+    "BRAINS",
+    "VOICES",
+    "Parts",
+    "PartsConfig",
+    "open_brain",
+    "open_kokoro",
+    "open_lexicon",
+    "open_parts",
+    "open_voice",
+]
 
 _LOG = logging.getLogger(__name__)
 _ABSENT = (AssetError, MissingExtraError)
@@ -106,9 +116,7 @@ def open_voice(config: PartsConfig) -> Voice:
         return open_kokoro(config.speaker, lexicon)
     joe = store.path("piper-joe")
     to_words = espeak_words() if config.voice == "piper-espeak" else None
-    return PiperVoice(
-        joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, to_words=to_words
-    )
+    return PiperVoice(joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, to_words=to_words)
 
 
 def open_lexicon() -> Lexicon:

@@ -52,9 +52,7 @@ class Ports:
                 probability = self.brain.end_probability(request.messages, key=self.key)
                 yield ports.EndScored(ticket=ticket, probability=probability)
             case ports.Generate():
-                for piece in self.brain.stream(
-                    request.messages, request.sampling, key=self.key, cancelled=cancelled
-                ):
+                for piece in self.brain.stream(request.messages, request.sampling, key=self.key, cancelled=cancelled):
                     yield ports.Generated(ticket=ticket, text=piece, done=False)
                 yield ports.Generated(ticket=ticket, text="", done=True)
             case ports.Synthesise():

@@ -10,14 +10,15 @@ import numpy as np
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, FRAME_SAMPLES, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue.ports import Pcm
+from fullduplex.dialogue.speaking.reply import word_ranges
 from fullduplex.evaluate import loudspeaker as ls
 from fullduplex.evaluate.caller import Act, Caller, Spoken
-from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary
+from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, word_continuity
 from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.numerics.resample import make
 from fullduplex.recipes.runner import Echo, Runner
 
-__all__ = ["Conversation", "Simulation", "simulate"]
+__all__ = ["Conversation", "Pace", "Simulation", "simulate"]
 
 _VOICE_FRAME = FRAME_SAMPLES * VOICE_RATE_HZ // EAR_RATE_HZ
 
@@ -55,6 +56,7 @@ class Simulation:
     pieces: list[tuple[int, int, int]] = field(default_factory=list)
     replies: dict[int, list[int]] = field(default_factory=dict)
     complete: dict[int, bool] = field(default_factory=dict)
+    words: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     tracks: list[tuple[Pcm, Pcm, Pcm]] = field(default_factory=list)
     events: list[tuple[float, ev.Event]] = field(default_factory=list)
     step_s: list[float] = field(default_factory=list)
@@ -77,6 +79,8 @@ class Simulation:
         began = time.perf_counter()
         events = runner.step(heard, acks)
         self.step_s.append(time.perf_counter() - began)
+        if runner.state.reply is not None:
+            self.words[runner.state.reply.utterance] = word_ranges(runner.state.reply)
         for event in events:
             self.events.append((now_s + FRAME_S, event))
             if isinstance(event, (ev.AudioOut, ev.Flush)):
@@ -129,8 +133,11 @@ class Simulation:
         replies = [(first, last, self.complete.get(key, False)) for key, (first, last) in self.replies.items()]
         results = outcomes(self.caller.acts, self.caller.said, machine, replies)
         repeated, missing = continuity(self.pieces)
+        repeated_words, missing_words = word_continuity(self.pieces, self.words)
         figures: dict[str, Any] = summary(results)
         figures |= {
+            "repeated_words": repeated_words,
+            "missing_words": missing_words,
             "repeated_s": round(repeated / VOICE_RATE_HZ, 4),
             "missing_s": round(missing / VOICE_RATE_HZ, 4),
             "stale_s": round(self.speaker.stale_samples / VOICE_RATE_HZ, 4),

@@ -1,16 +1,23 @@
 """A conversation on real parts, ready to run."""
 
+import logging
 from dataclasses import dataclass
 
+from fullduplex.base.errors import ConfigError, MissingExtraError
 from fullduplex.dialogue.desk import SessionConfig, SessionState
+from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
-from fullduplex.dialogue.session import Session
+from fullduplex.dialogue.session import Policy, Session
 from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
 from fullduplex.recipes.parts import Parts
 from fullduplex.recipes.ports import Ports
-from fullduplex.recipes.runner import Runner
+from fullduplex.recipes.runner import Echo, Runner
+from fullduplex.speech.echo import EchoCanceller, NoEcho
 
-__all__ = ["TalkConfig", "make_ports", "make_runner", "make_session"]
+__all__ = ["POLICIES", "TalkConfig", "make_echo", "make_ports", "make_runner", "make_session"]
+
+_LOG = logging.getLogger(__name__)
+POLICIES = ("turns", "tdm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,20 +25,44 @@ class TalkConfig:
     """How to converse; the parts are chosen by `PartsConfig`."""
 
     policy: str = "turns"
+    slice_s: float = 1.0
     session: SessionConfig = SessionConfig()
     turns: TurnsConfig = TurnsConfig()
 
 
+def make_policy(config: TalkConfig) -> Policy:
+    """Who speaks when.
+
+    Raises:
+        ConfigError: no such policy. InputError: an impossible slice length.
+    """
+    if config.policy == "turns":
+        return TurnsPolicy(config.turns)
+    if config.policy == "tdm":
+        _LOG.warning("tdm: this brain is a chat model driven through a slice prompt, not a trained duplex model")
+        return TdmPolicy(TdmConfig(slice_s=config.slice_s))
+    raise ConfigError(f"policy {config.policy!r} is not known; use one of {', '.join(POLICIES)}")
+
+
+def make_echo(*, enabled: bool = True) -> Echo:
+    """An echo canceller for one conversation, or nothing; falls back to nothing where livekit is not installed."""
+    if not enabled:
+        return NoEcho()
+    try:
+        return EchoCanceller()
+    except MissingExtraError as error:
+        _LOG.warning("echo: %s; the microphone is used as it is", error)
+        return NoEcho()
+
+
 def make_session(parts: Parts, config: TalkConfig) -> Session:
     """The kind of conversation that `config` describes, with the ear of `parts`."""
-    return Session(ear=parts.ear, policy=TurnsPolicy(config.turns), config=config.session)
+    return Session(ear=parts.ear, policy=make_policy(config), config=config.session)
 
 
 def make_ports(parts: Parts, *, key: str) -> Ports:
     """What answers the requests of the conversation `key`."""
-    return Ports(
-        recogniser=parts.recogniser, turn_end=parts.turn_end, brain=parts.brain, voice=parts.voice, key=key
-    )
+    return Ports(recogniser=parts.recogniser, turn_end=parts.turn_end, brain=parts.brain, voice=parts.voice, key=key)
 
 
 def make_runner(

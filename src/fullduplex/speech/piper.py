@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.errors import AssetError, MissingExtraError, PortError
-from fullduplex.speech.english.phonemes import Phonemiser, PhonemisedWord, espeak_ipa, phonemise
+from fullduplex.speech.english.phonemes import PhonemisedWord, Phonemiser, espeak_ipa, phonemise
 from fullduplex.speech.inference import open_model, require_file, with_output
 from fullduplex.speech.voice import Speech, TimedWord, check_text, finish
 
@@ -27,10 +27,10 @@ ToWords = Callable[[str], tuple[PhonemisedWord, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PiperConfig:
-    """How a Piper voice speaks. Both noises at 0 make the same text the same sound every time."""
+    """How a Piper voice speaks. Both noises at 0 make the same text the same sound every time, a little flatter."""
 
-    noise_scale: float = 0.0  # variation of the sound
-    noise_w: float = 0.0  # variation of the rhythm
+    noise_scale: float = 0.667  # variation of the sound
+    noise_w: float = 0.8  # variation of the rhythm
     length_scale: float = 1.0  # more than 1 is slower
 
 
@@ -42,7 +42,7 @@ class PiperVoice:
         model_path: Path | str,
         config_path: Path | str,
         lexicon: Phonemiser,
-        config: PiperConfig = PiperConfig(),  # noqa: B008
+        config: PiperConfig = PiperConfig(),
         *,
         to_words: ToWords | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class PiperVoice:
         Args:
             model_path, config_path: the .onnx file and its .onnx.json.
             lexicon: says how words are said.
-            config: noise and speed.
+            config: noise and speed; None is `PiperConfig()`.
             to_words: another way from text to phonemes, such as `espeak_words()`; None uses the lexicon.
 
         Raises: AssetError, MissingExtraError.
@@ -66,6 +66,7 @@ class PiperVoice:
             raise AssetError(f"{path} does not describe a Piper voice ({error!r}); fetch it again") from error
         self._pad, self._begin, self._end = blank_begin_end
         self._session = open_model(with_output(require_file(model_path).read_bytes(), _DURATIONS))
+        config = config or PiperConfig()
         self._scales = np.array([config.noise_scale, config.length_scale, config.noise_w], np.float32)
         self._to_words = to_words or (lambda text: phonemise(text, lexicon, espeak_ipa))
 

@@ -1,7 +1,8 @@
 """End of turn: has the speaker finished, judged from the sound alone.
 
 smart-turn v3 (BSD-2): a Whisper-tiny encoder with a classifier on the last 8 s. The sound must END at the right edge of
-the window: what is missing is padded on the left (padding on the right looks like a long silence and reads as finished).
+the window: what is missing is padded on the left (on the right it would look like a long silence, and read as
+finished).
 """
 
 from pathlib import Path

@@ -58,7 +58,7 @@ class SileroVad:
         return VadState(np.zeros((2, 1, _HIDDEN), np.float32), np.zeros(_CONTEXT_SAMPLES, np.float32))
 
     def step(self, pcm: Pcm, state: VadState) -> tuple[float, VadState]:
-        """Probability of speech in `pcm` (512 float samples at 16 kHz). Raises: InputError for another length or NaN."""
+        """Probability of speech in `pcm`: 512 samples at 16 kHz. Raises: InputError for another length or NaN."""
         probabilities, states = self.step_many([pcm], [state])
         return probabilities[0], states[0]
 
@@ -69,8 +69,9 @@ class SileroVad:
         if len(frames) != len(states) or not frames:
             raise InputError(f"{len(frames)} frames and {len(states)} states; expected one state a frame, at least one")
         sound_BN = np.stack([np.concatenate([s.context_N, _as_frame(f)]) for f, s in zip(frames, states, strict=True)])
-        memory_2BH = states[0].memory_2BH if len(states) == 1 else np.concatenate([s.memory_2BH for s in states], axis=1)
-        output_B1, after_2BH = self._session.run(None, {"input": sound_BN, "state": memory_2BH, "sr": self._rate})
+        memory_2BH = np.concatenate([s.memory_2BH for s in states], axis=1)
+        outputs = self._session.run(None, {"input": sound_BN, "state": memory_2BH, "sr": self._rate})
+        output_B1, after_2BH = (np.asarray(value, np.float32) for value in outputs)
         context = sound_BN[:, -_CONTEXT_SAMPLES:].copy()
         after = tuple(VadState(after_2BH[:, b : b + 1], context[b]) for b in range(len(frames)))
         return tuple(float(p) for p in output_B1[:, 0]), after
@@ -103,7 +104,7 @@ class EnergyVad:
         return EnergyState(floor_db=-60.0, smooth_db=-120.0)
 
     def step(self, pcm: Pcm, state: EnergyState) -> tuple[float, EnergyState]:
-        """Probability of speech in `pcm` (512 float samples at 16 kHz). Raises: InputError for another length or NaN."""
+        """Probability of speech in `pcm`: 512 samples at 16 kHz. Raises: InputError for another length or NaN."""
         frame_db = level_db(_as_frame(pcm))
         # Up at once, down within about 100 ms: the dips between syllables are not silence.
         smooth_db = max(frame_db, state.smooth_db + 0.3 * (frame_db - state.smooth_db))

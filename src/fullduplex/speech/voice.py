@@ -18,7 +18,7 @@ from fullduplex.numerics.resample import resample
 from fullduplex.numerics.signal import Pcm, as_pcm, fade, rms
 from fullduplex.speech.english.words import spoken
 
-__all__ = ["MAX_TEXT_CHARS", "Speech", "ToneVoice", "TimedWord", "Voice", "WordSpan", "check_text", "finish"]
+__all__ = ["MAX_TEXT_CHARS", "Speech", "TimedWord", "ToneVoice", "Voice", "WordSpan", "check_text", "finish"]
 
 MAX_TEXT_CHARS = 600  # a voice reads a clause or a few sentences; a story must be cut, or nothing is heard for long
 _FADE_S = 0.005

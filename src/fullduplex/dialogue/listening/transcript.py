@@ -39,7 +39,8 @@ def agreed_prefix(previous: str, current: str) -> int:
 class Lexicon:
     """Words that matter for turn taking.
 
-    `backchannels`: words and phrases said without wanting the floor. `stops`: one of them alone takes the floor (commands and question words).
+    `backchannels`: words and phrases said without wanting the floor. `stops`: commands and
+    question words, one of which alone takes the floor.
     `phantoms`: what recognisers write for coughs, breath and noise.
     """
 

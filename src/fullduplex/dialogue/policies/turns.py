@@ -11,6 +11,7 @@ from fullduplex.dialogue.branch import commit, fork, roll_back
 from fullduplex.dialogue.delivery import hold_breath, resume, stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
+from fullduplex.dialogue.history import record_user
 from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
 from fullduplex.dialogue.listening.transcript import words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
@@ -26,18 +27,26 @@ _JUDGE_SAMPLES = 8 * 16_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnsConfig:
     """`nothing_s`: a sound without words is forgotten after this silence. `afterword_s`: a lone back-channel this soon
-    after a reply that asked nothing wants no answer."""
+    after a reply that asked nothing wants no answer. `ends_turns` False: a turn ends only when it is committed from
+    outside (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long
+    a commit waits for the last words to be read."""
 
     endpoint: EndpointConfig = EndpointConfig()
     overlap: OverlapConfig = OverlapConfig()
     nothing_s: float = 0.7
     afterword_s: float = 2.5
     speculate: bool = True
+    ends_turns: bool = True
+    answers: bool = True
+    read_wait_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnsMind:
-    """What the policy remembers: the verdicts on the current pause, and the end of the last reply."""
+    """What the policy remembers: the verdicts on the current pause, and the end of the last reply.
+
+    `closing_frames` counts since the turn was committed from outside (0: it was not); `answer`: with a wish for a reply.
+    """
 
     sound: float | None = None
     sound_ticket: int | None = None
@@ -48,6 +57,8 @@ class TurnsMind:
     prefilled: int = 0
     reply_end_frame: int = -(10**9)
     reply_asked: bool = False
+    closing_frames: int = 0
+    answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +95,39 @@ class TurnsPolicy:
                 desk.mind, reply_end_frame=desk.frame, reply_asked=desk.reply.text.rstrip().endswith("?")
             )
 
-    def finish_turn(self, desk: Desk) -> None:
+    def finish_turn(self, desk: Desk, *, answer: bool = False) -> None:
+        """The turn is committed from outside; it ends once its last words have been read."""
+        mind: TurnsMind = desk.mind
+        desk.mind = replace(mind, closing_frames=max(mind.closing_frames, 1), answer=mind.answer or answer)
+        self._close(desk)
+
+    def _close(self, desk: Desk) -> None:
+        mind: TurnsMind = desk.mind
+        if desk.hearing.settled or mind.closing_frames * FRAME_S > self.config.read_wait_s:
+            self._finish(desk, answer=mind.answer)
+        else:
+            desk.mind = replace(mind, closing_frames=mind.closing_frames + 1)
+
+    def _finish(self, desk: Desk, *, answer: bool) -> None:
         """The user has finished: answer, or find that nothing was said."""
         hearing = desk.hearing
         text = hearing.transcript
         lexicon = self.config.overlap.lexicon
         if lexicon.is_phantom(text) or self._is_afterword(desk, text):
             self._forget(desk)
+            if answer:
+                commit(desk, "", hearing.turn)
+                desk.cue(Cue.ENDED)
             return
-        desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=True))
         desk.emit(UserSpeech(turn=hearing.turn, frame=desk.frame - hearing.silence_frames, active=False))
-        commit(desk, text, hearing.turn)
-        desk.cue(Cue.ENDED)
+        desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=True))
+        if answer or self.config.answers:
+            commit(desk, text, hearing.turn)
+            desk.cue(Cue.ENDED)
+        else:
+            roll_back(desk)
+            desk.history = record_user(desk.history, text)
+            desk.cue(Cue.NOTHING, "no answer is wanted yet")
         self._end_turn(desk, enrol=True)
 
     def _is_afterword(self, desk: Desk, text: str) -> bool:
@@ -114,7 +146,7 @@ class TurnsPolicy:
         desk.reading = None
         self._clear_verdicts(desk)
         desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=enrol)
-        desk.mind = replace(desk.mind, prefilled=0)
+        desk.mind = replace(desk.mind, prefilled=0, closing_frames=0, answer=False)
 
     def _clear_verdicts(self, desk: Desk) -> None:
         mind: TurnsMind = desk.mind
@@ -157,6 +189,9 @@ class TurnsPolicy:
     def _listen(self, desk: Desk) -> None:
         hearing, mind = desk.hearing, desk.mind
         text = hearing.transcript
+        if mind.closing_frames:
+            self._close(desk)
+            return
         if hearing.silence_frames == desk.config.hearing.pause_frames and mind.sound_ticket is None:
             pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
             ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
@@ -166,7 +201,7 @@ class TurnsPolicy:
             return
         if text and text != desk.mind.scored:
             self._score(desk, text)
-            if self.config.speculate and not self.config.overlap.lexicon.is_phantom(text):
+            if self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text):
                 fork(desk, text)
         self._maybe_finish(desk)
 
@@ -177,6 +212,8 @@ class TurnsPolicy:
             if hearing.silence_s >= self.config.nothing_s:
                 self._forget(desk)
             return
+        if not self.config.ends_turns:
+            return
         evidence = EndpointEvidence(
             sound=mind.sound,
             words=mind.words,
@@ -184,7 +221,7 @@ class TurnsPolicy:
             punctuated=text.rstrip().endswith((".", "?", "!")),
         )
         if end_probability(evidence, self.config.endpoint) >= self.config.endpoint.threshold:
-            self.finish_turn(desk)
+            self._finish(desk, answer=False)
 
     def _score(self, desk: Desk, text: str) -> None:
         mind: TurnsMind = desk.mind

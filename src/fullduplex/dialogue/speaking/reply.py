@@ -13,7 +13,17 @@ from fullduplex.base.units import VOICE_RATE_HZ, samples_from_s
 from fullduplex.dialogue.listening.transcript import words_of
 from fullduplex.dialogue.ports import Pcm, WordSpan
 
-__all__ = ["Clause", "ClauseConfig", "Reply", "add_text", "audio_between", "heard_text", "spoken", "take_clause"]
+__all__ = [
+    "Clause",
+    "ClauseConfig",
+    "Reply",
+    "add_text",
+    "audio_between",
+    "heard_text",
+    "spoken",
+    "take_clause",
+    "word_ranges",
+]
 
 _END = re.compile(r"[.!?…:;]['\")\]]*(?=\s|$)|,(?=\s)|\s[–—-](?=\s)")
 _SENTENCE_END = (".", "!", "?", "…")
@@ -157,3 +167,15 @@ def heard_text(reply: Reply, samples: int) -> str:
             break
         offset += clause.pcm.size
     return " ".join(said)
+
+
+def word_ranges(reply: Reply) -> list[tuple[int, int]]:
+    """[start, end) samples of every word that has its sound, counted from the start of the reply."""
+    ranges: list[tuple[int, int]] = []
+    offset = 0
+    for clause in reply.clauses:
+        if clause.pcm is None:
+            break
+        ranges += [(offset + w.start_samples, offset + w.end_samples) for w in clause.words]
+        offset += clause.pcm.size
+    return ranges

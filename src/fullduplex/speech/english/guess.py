@@ -97,7 +97,7 @@ def _gru(
     reset_h, update_h, new_h = np.split(from_h, 3)
     reset = 1 / (1 + np.exp(-(reset_x + reset_h)))
     update = 1 / (1 + np.exp(-(update_x + update_h)))
-    return (1 - update) * np.tanh(new_x + reset * new_h) + update * hidden_H
+    return np.asarray((1 - update) * np.tanh(new_x + reset * new_h) + update * hidden_H, np.float32)
 
 
 def _symbol(phoneme: str) -> str:

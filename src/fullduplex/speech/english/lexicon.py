@@ -142,7 +142,9 @@ def _add_s(said: str) -> str:
 def _add_ed(said: str) -> str:
     if said[-1] in "td":
         return said + "ᵻd"
-    return said + ("t" if said[-1] in _VOICELESS + _SIBILANT.replace("z", "").replace("ʒ", "").replace("ʤ", "") else "d")
+    return said + (
+        "t" if said[-1] in _VOICELESS + _SIBILANT.replace("z", "").replace("ʒ", "").replace("ʤ", "") else "d"
+    )
 
 
 def _add(ending: str) -> Callable[[str], str]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fullduplex.speech.english.words import SpokenWord, spoken
 
-__all__ = ["Phonemiser", "PhonemisedWord", "espeak_ipa", "phonemise"]
+__all__ = ["PhonemisedWord", "Phonemiser", "espeak_ipa", "phonemise"]
 
 
 class Phonemiser(Protocol):

@@ -131,7 +131,7 @@ _SYMBOLS = {
     "_": "",
     "/": "slash",
 }
-_PAUSES = {"…": ".", "—": ",", "–": ",", "。": ".", "，": ",", "？": "?", "！": "!"}  # noqa: RUF001
+_PAUSES = {"…": ".", "—": ",", "–": ",", "。": ".", "，": ",", "？": "?", "！": "!"}
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)?(?:\.(\d+))?"
 _UNIT_NAMES = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
@@ -232,7 +232,7 @@ def _pieces(core: str) -> list[str]:
 def _whole(text: str) -> list[str]:
     """An integer as written: leading zeros and long runs are read digit by digit."""
     value = text.replace(",", "")
-    if len(value) > 1 and value.startswith("0") or len(value) > 12:
+    if (len(value) > 1 and value.startswith("0")) or len(value) > 12:
         return digits(value)
     return cardinal(int(value))
 
@@ -248,7 +248,11 @@ def _read_number(match: re.Match[str], before: str) -> list[str]:
     head = ["minus"] if sign else []
     if whole and not fraction and not sign:
         month = _SHORT_MONTHS.get(before.lower().rstrip(".,")[:3]) if before[:1].isupper() else None
-        if month and before.lower().rstrip(".,") in (month, month[:3], "sept") and 1 <= int(whole.replace(",", "")) <= 31:
+        if (
+            month
+            and before.lower().rstrip(".,") in (month, month[:3], "sept")
+            and 1 <= int(whole.replace(",", "")) <= 31
+        ):
             return ordinal(int(whole))
         if len(whole) == 4 and whole.isdigit() and 1100 <= int(whole) <= 2099:
             return year(int(whole))
@@ -261,7 +265,12 @@ def _read_money(match: re.Match[str], _before: str) -> list[str]:
     head = ["minus"] if sign else []
     amount = int((whole or "0").replace(",", ""))
     if size:
-        return [*head, *_plain_number(whole, fraction), {"k": "thousand", "m": "million"}.get(size.lower(), "billion"), many]
+        return [
+            *head,
+            *_plain_number(whole, fraction),
+            {"k": "thousand", "m": "million"}.get(size.lower(), "billion"),
+            many,
+        ]
     if fraction and len(fraction) == 2 and cent:
         part = int(fraction)
         small = [*cardinal(part), cent if part == 1 else cents]
@@ -340,14 +349,17 @@ Reader = Callable[[re.Match[str], str], list[str]]
 
 # First match wins.
 _READERS: tuple[tuple[re.Pattern[str], Reader], ...] = (
-    (re.compile(r"(?P<iso>(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d))|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4}|\d\d)"), _read_date),
+    (
+        re.compile(r"(?P<iso>(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d))|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4}|\d\d)"),
+        _read_date,
+    ),
     (re.compile(r"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?\s?([aApP]\.?[mM]\.?)?"), _read_time),
     (re.compile(r"(?:\+?\d{1,2}[-.])?(?:\(\d{3}\)|\d{3})[-.]\d{3,4}(?:[-.]\d{4})?"), _read_phone),
-    (re.compile(r"(-|−)?([$€£¥₹])" + _NUMBER + r"([kKmMbB])?"), _read_money),  # noqa: RUF001
+    (re.compile(r"(-|−)?([$€£¥₹])" + _NUMBER + r"([kKmMbB])?"), _read_money),
     (re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)"), lambda match, _: ordinal(int(match[1].replace(",", "")))),
     (re.compile(r"'?(\d{2,4})'?s"), _read_decade),
-    (re.compile(r"(-|−)?" + _NUMBER, re.ASCII), _read_number),  # noqa: RUF001
-    (re.compile(r"(-|−)?" + _NUMBER + rf"-?({_UNIT_NAMES})", re.IGNORECASE | re.ASCII), _read_unit),  # noqa: RUF001
+    (re.compile(r"(-|−)?" + _NUMBER, re.ASCII), _read_number),
+    (re.compile(r"(-|−)?" + _NUMBER + rf"-?({_UNIT_NAMES})", re.IGNORECASE | re.ASCII), _read_unit),
     (re.compile(r"(\d+)-(\d+)", re.ASCII), _read_range),
     (re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII), _read_fraction),
     (re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]?"), _read_letters),

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+import argparse
+import logging
+
+from fullduplex.recipes.parts import BRAINS, VOICES, PartsConfig
+
+__all__ = ["add_logging", "add_parts", "parts_from", "start_logging"]
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """Which models to talk with."""
+    group = parser.add_argument_group("models")
+    group.add_argument(
+        "--brain",
+        default="small",
+        metavar="NAME",
+        help=f"{', '.join(BRAINS)} ({', '.join(BRAINS.values())}), scripted (no model), any asset name, "
+        "a .gguf file, or the URL of an OpenAI-compatible endpoint such as http://localhost:11434/v1",
+    )
+    group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint")
+    group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")
+    group.add_argument("--voice", default="piper", choices=VOICES, help="piper is fast, kokoro sounds best")
+    group.add_argument("--speaker", default="af_heart", metavar="NAME", help="speaker of the kokoro voice")
+    group.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the brain (default: 1)")
+    group.add_argument("--strict", action="store_true", help="a missing model is an error instead of a fallback")
+
+
+def parts_from(arguments: argparse.Namespace, *, conversations: int = 1) -> PartsConfig:
+    """The configuration that the options describe."""
+    return PartsConfig(
+        brain=arguments.brain,
+        brain_model=arguments.brain_model,
+        brain_api_key=arguments.brain_api_key,
+        voice=arguments.voice,
+        speaker=arguments.speaker,
+        threads=arguments.threads,
+        conversations=conversations,
+        strict=arguments.strict,
+    )
+
+
+def add_logging(parser: argparse.ArgumentParser) -> None:
+    """How much to say about what is going on."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="say which parts were chosen and why")
+
+
+def start_logging(arguments: argparse.Namespace) -> None:
+    """Log to standard error."""
+    level = logging.INFO if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")

@@ -1,0 +1,62 @@
+"""fullduplex: machines that listen while they speak.
+
+One static table maps each command to the function that runs it; a command's module is imported when it is used.
+"""
+
+import sys
+from importlib import import_module
+
+from fullduplex import __version__
+from fullduplex.base.errors import FullduplexError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "talk": ("fullduplex.cli.serve:talk", "open the live page and talk with the machine"),
+    "serve": ("fullduplex.cli.serve:serve", "run the real-time server (OpenAI Realtime protocol at /v1/realtime)"),
+    "simulate": ("fullduplex.cli.simulate:main", "let a scripted caller talk to the machine and measure it"),
+    "replay": ("fullduplex.cli.replay:main", "one WAV in; the machine's side, a timeline and an event log out"),
+    "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
+    "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
+}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_target, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: fullduplex <command> [options]",
+            "",
+            "Machines that listen while they speak.",
+            "",
+            *lines,
+            "",
+            "fullduplex <command> --help says more. First steps: fullduplex doctor; fullduplex assets get; fullduplex talk",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (2 for a mistake of the user, 1 for anything else that went wrong)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"fullduplex {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        print(f"fullduplex: no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    module, _, function = COMMANDS[name][0].partition(":")
+    try:
+        return int(getattr(import_module(module), function)(rest))
+    except FullduplexError as error:
+        print(f"fullduplex {name}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
