@@ -42,6 +42,6 @@ def test_end_probability_knows_unfinished_words() -> None:
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError):
-        ScriptedBrain("one string")  # type: ignore[arg-type]
+        ScriptedBrain("one string")
     with pytest.raises(InputError):
         ScriptedBrain().stream((), Sampling(), key="a")

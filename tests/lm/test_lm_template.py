@@ -68,7 +68,7 @@ def test_detection() -> None:
 
 @pytest.mark.parametrize(
     "messages",
-    [(), (Message("tool", "x"),), (Message("user", None),), (Message("user", "\ud800"),)],  # type: ignore[arg-type]
+    [(), (Message("tool", "x"),), (Message("user", None),), (Message("user", "\ud800"),)],
 )
 def test_bad_prompts_are_refused(messages: tuple[Message, ...]) -> None:
     with pytest.raises(InputError):

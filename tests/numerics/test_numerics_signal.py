@@ -36,7 +36,10 @@ def test_good_pcm_is_returned_as_it_is_and_strided_or_double_is_copied() -> None
 
 
 def test_pcm16_is_little_endian_with_clipping_and_round_trips() -> None:
-    assert pcm16_from_float(np.array([0.0, 0.5, -1.0, 1.0, 2.0, -2.0])) == b"\x00\x00\x00\x40\x00\x80\xff\x7f\xff\x7f\x00\x80"
+    assert (
+        pcm16_from_float(np.array([0.0, 0.5, -1.0, 1.0, 2.0, -2.0]))
+        == b"\x00\x00\x00\x40\x00\x80\xff\x7f\xff\x7f\x00\x80"
+    )
     every = np.arange(-32768, 32768, dtype=np.int16)
     assert pcm16_from_float(pcm_from_pcm16(every)) == every.astype("<i2").tobytes()
     np.testing.assert_array_equal(pcm_from_pcm16(b"\x00\x80\x00\x40"), [-1.0, 0.5])

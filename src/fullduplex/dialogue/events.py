@@ -109,10 +109,12 @@ class Frame:
     """One frame of what the machine hears, and what else has arrived by its end.
 
     `pcm`: FRAME_SAMPLES float32 samples at 16 kHz, echo already removed. `index` counts from 0 without gaps.
+    `echo_share`: how much of the power of `pcm` may still be the machine's own echo, 0 to 1.
     """
 
     index: int
     pcm: Pcm
+    echo_share: float = 0.0
     inputs: tuple[Input, ...] = ()
 
 

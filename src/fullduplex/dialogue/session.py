@@ -134,7 +134,7 @@ class Session:
         return desk.events, desk.clear()
 
     def _advance(self, desk: Desk, frame: Frame) -> None:
-        desk.hearing, onset = hear(desk.hearing, frame.pcm, frame.index, self.ear, self.config.hearing)
+        desk.hearing, onset = hear(desk.hearing, frame, self.ear, self.config.hearing)
         desk.degraded_frames = max(desk.degraded_frames - 1, 0)
         self.policy.step(desk, onset=onset)
         if desk.reading is None and wants_recognition(

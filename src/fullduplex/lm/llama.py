@@ -144,7 +144,7 @@ class LlamaBrain:
                 self._engine.remove(slot.sequence, 0)
 
     def close(self) -> None:
-        """Free the model; the object cannot be used afterwards."""
+        """Free the model; any later use, also of a reply in progress, raises `PortError`."""
         with self._lock:
             self._engine.close()
 
@@ -159,10 +159,11 @@ class LlamaBrain:
                 if cancelled() or not self._reach(key, tokens, cancelled):
                     return
                 token = self._engine.sample(sampler)
-            if self._engine.is_end(token):
-                break
-            tokens.append(token)
-            if piece := text.push(token):
+                if self._engine.is_end(token):
+                    break
+                tokens.append(token)
+                piece = text.push(token)
+            if piece:
                 yield piece
             if text.stopped:
                 return

@@ -148,12 +148,22 @@ class _Running:
 class SimulatedLanes:
     """Requests run at once in this thread; their results arrive when they would have arrived.
 
-    The clock is the caller's. Work is charged with its measured duration, or with `charge(request, index)` seconds for
-    the index-th result, which makes a run repeatable to the bit. At most `cores` lanes make progress at a time.
+    The conversation's clock is the caller's. Work is charged with what `stopwatch` says it took: this thread's processor
+    time by default, which other programs do not disturb; the wall clock for work done elsewhere. `charge(request, index)`
+    seconds for the index-th result instead makes a run repeatable to the bit. At most `cores` lanes make progress at a
+    time.
     """
 
-    def __init__(self, run: Run, *, cores: int = 2, charge: Callable[[Request, int], float] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        cores: int = 2,
+        stopwatch: Callable[[], float] = time.thread_time,
+        charge: Callable[[Request, int], float] | None = None,
+    ) -> None:
         self._run = run
+        self._stopwatch = stopwatch
         self._charge = charge
         self._core_free_s = [0.0] * cores
         self._waiting: dict[Lane, deque[tuple[Request, float]]] = {name: deque() for name in _NAMES}
@@ -214,9 +224,9 @@ class SimulatedLanes:
             self._running[lane] = None
             self._hand_over(lane, running.free_s)
             return
-        began = time.perf_counter()
+        began = self._stopwatch()
         result = next(running.results, None)
-        took_s = time.perf_counter() - began
+        took_s = self._stopwatch() - began
         if result is None:
             self._running[lane] = None
             self._hand_over(lane, running.free_s)

@@ -1,5 +1,6 @@
 """Drive a session: frames in, events out, requests to the lanes and back."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,11 +21,17 @@ class Echo(Protocol):
         """`near_pcm` without `far_pcm`, which was played at the same time; equal lengths at EAR_RATE_HZ."""
         ...
 
+    @property
+    def echo_share(self) -> float:
+        """How much of the power just returned may still be echo, 0 to 1."""
+        ...
+
 
 class Runner:
     """One live conversation. `state` is its whole truth; a runner made with a saved state goes on from there.
 
-    `log` receives every frame before it is stepped: replaying them gives the same events.
+    `log` receives every frame before it is stepped: replaying them gives the same events. `step_s` is how long the last
+    step of the session took, ear included.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class Runner:
     ) -> None:
         self.session = session
         self.state = session.init() if state is None else state
+        self.step_s = 0.0
         self._lanes = lanes
         self._log = log
         for request in self.state.pending:  # a restored conversation asks again for what it was waiting for
@@ -47,14 +55,17 @@ class Runner:
         """End of the last frame, in seconds of heard sound."""
         return self.state.frame_index * FRAME_S
 
-    def step(self, pcm: Pcm, inputs: tuple[Input, ...] = ()) -> list[Event]:
+    def step(self, pcm: Pcm, inputs: tuple[Input, ...] = (), *, echo_share: float = 0.0) -> list[Event]:
         """One frame of sound; returns the events that concern the outside world."""
         now_s = self.now_s + FRAME_S
         arrived = tuple(self._lanes.collect(now_s))
-        frame = Frame(index=self.state.frame_index, pcm=pcm, inputs=(*arrived, *inputs))
+        index = self.state.frame_index
+        frame = Frame(index=index, pcm=pcm, echo_share=echo_share, inputs=(*arrived, *inputs))
         if self._log is not None:
             self._log(frame)
+        began = time.perf_counter()
         events, self.state = self.session.step(frame, self.state)
+        self.step_s = time.perf_counter() - began
         outside: list[Event] = []
         for event in events:
             if isinstance(event, Ask):

@@ -76,9 +76,8 @@ class Simulation:
         microphone, self.room = self.room.mix(caller, machine)
         heard = self.echo.process(microphone, machine)
         acks, self.reports = tuple(self.reports), []
-        began = time.perf_counter()
-        events = runner.step(heard, acks)
-        self.step_s.append(time.perf_counter() - began)
+        events = runner.step(heard, acks, echo_share=self.echo.echo_share)
+        self.step_s.append(runner.step_s)
         if runner.state.reply is not None:
             self.words[runner.state.reply.utterance] = word_ranges(runner.state.reply)
         for event in events:

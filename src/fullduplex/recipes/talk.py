@@ -1,13 +1,18 @@
 """A conversation on real parts, ready to run."""
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from fullduplex.base.errors import ConfigError, MissingExtraError
+from fullduplex.base.errors import ConfigError
 from fullduplex.dialogue.desk import SessionConfig, SessionState
+from fullduplex.dialogue.events import Frame
 from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
+from fullduplex.lm.remote import RemoteBrain
 from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
 from fullduplex.recipes.parts import Parts
 from fullduplex.recipes.ports import Ports
@@ -45,14 +50,8 @@ def make_policy(config: TalkConfig) -> Policy:
 
 
 def make_echo(*, enabled: bool = True) -> Echo:
-    """An echo canceller for one conversation, or nothing; falls back to nothing where livekit is not installed."""
-    if not enabled:
-        return NoEcho()
-    try:
-        return EchoCanceller()
-    except MissingExtraError as error:
-        _LOG.warning("echo: %s; the microphone is used as it is", error)
-        return NoEcho()
+    """An echo canceller for one conversation, or nothing (headsets)."""
+    return EchoCanceller() if enabled else NoEcho()
 
 
 def make_session(parts: Parts, config: TalkConfig) -> Session:
@@ -72,8 +71,14 @@ def make_runner(
     pool: ThreadPool | None = None,
     key: str = "solo",
     state: SessionState | None = None,
+    log: Callable[[Frame], Any] | None = None,
 ) -> Runner:
     """A live conversation: on the threads of `pool` in real time, or on a simulated clock without one."""
     ports = make_ports(parts, key=key)
-    lanes: Lanes = SimulatedLanes(ports.run) if pool is None else ThreadLanes(ports.run, pool)
-    return Runner(make_session(parts, config), lanes, state=state)
+    lanes: Lanes
+    if pool is not None:
+        lanes = ThreadLanes(ports.run, pool)
+    else:
+        elsewhere = isinstance(parts.brain, RemoteBrain)
+        lanes = SimulatedLanes(ports.run, stopwatch=time.perf_counter if elsewhere else time.thread_time)
+    return Runner(make_session(parts, config), lanes, state=state, log=log)

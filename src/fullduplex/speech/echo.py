@@ -14,13 +14,12 @@ from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, EchoFilter
 from fullduplex.numerics.signal import Pcm, as_pcm
 
-__all__ = ["EchoCanceller", "EchoRemover", "NoEcho", "check_pair", "guard"]
+__all__ = ["EchoCanceller", "EchoRemover", "NoEcho", "check_pair"]
 
 # Measured with recorded speech in synthetic rooms, linear and with a clipping loudspeaker: see docs/systems.
 _DOUBT_WEIGHT = 0.5
 _UNLEARNABLE = 10 ** (-25 / 10)  # echo this far under the estimate is distortion that no linear filter learns
 _HOLD = 0.7 ** (BLOCK_SAMPLES / 512)  # echo powers fall by 1.5 dB a 32 ms frame: rooms ring
-_BELIEVE_UNDER = 0.5
 
 
 class EchoRemover(Protocol):
@@ -128,11 +127,6 @@ class NoEcho:
     def process(self, near_pcm: Pcm, far_pcm: Pcm) -> Pcm:
         """`near_pcm`, checked. Raises: InputError for lengths that differ, NaN."""
         return check_pair(near_pcm, far_pcm)[0]
-
-
-def guard(probability: float, echo_share: float) -> float:
-    """A detector's probability of speech where it may be believed, else 0: half or more of the sound may be echo."""
-    return probability if echo_share < _BELIEVE_UNDER else 0.0
 
 
 def check_pair(near_pcm: Pcm, far_pcm: Pcm) -> tuple[Pcm, Pcm]:

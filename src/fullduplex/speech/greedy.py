@@ -8,6 +8,7 @@ Axes: T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -36,7 +37,7 @@ class Decoder(Protocol[Cache]):
 
 def decode(decoder: Decoder[Cache], end: int, budget: int, draft: Sequence[int] = ()) -> list[int]:
     """The most likely token each time, until `end`, a loop or `budget` tokens; `draft` changes only the cost."""
-    guess = [int(token) for token in draft[:budget]]
+    guess = [int(token) for token in takewhile(lambda token: token != end, draft[:budget])]
     scores_TV, cache = decoder.first(guess)
     best_T = scores_TV.argmax(axis=-1)
     num_right = next((i for i, token in enumerate(guess) if token != best_T[i]), len(guess))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.units import FRAME_S, FRAME_SAMPLES, db_from_amplitude
+from fullduplex.dialogue.events import Frame
 from fullduplex.dialogue.listening.transcript import agreed_prefix
 from fullduplex.dialogue.ports import Ear, Pcm
 
@@ -21,7 +22,8 @@ class HearingConfig:
     """How sound becomes turns.
 
     `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech that is `background_db`
-    quieter than this user's own (measured over earlier turns) is taken for the room: television, others.
+    quieter than this user's own (measured over earlier turns) is taken for the room: television, others. A frame of
+    which `max_echo_share` or more may be the machine's own echo is not believed to be speech.
     """
 
     enter: float = 0.5
@@ -33,6 +35,7 @@ class HearingConfig:
     segment_frames: int = 312
     segment_max_frames: int = 500
     background_db: float = 14.0
+    max_echo_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,9 +101,12 @@ def _is_background(hearing: Hearing, level_db: float, config: HearingConfig) -> 
     return hearing.user_level_db is not None and level_db < hearing.user_level_db - config.background_db
 
 
-def hear(hearing: Hearing, pcm: Pcm, index: int, ear: Ear, config: HearingConfig) -> tuple[Hearing, bool]:
+def hear(hearing: Hearing, frame: Frame, ear: Ear, config: HearingConfig) -> tuple[Hearing, bool]:
     """One frame later; also whether speech began with this frame (an onset)."""
+    pcm, index = frame.pcm, frame.index
     probability, ear_state = ear.step(pcm, hearing.ear)
+    if frame.echo_share >= config.max_echo_share:
+        probability = 0.0
     voiced = probability >= (config.leave if hearing.active else config.enter)
     level_db = _level(hearing.level_db, pcm, hearing.speech_frames) if voiced else hearing.level_db
     if voiced and not hearing.active and _is_background(hearing, _level(-120.0, pcm, 0), config):

@@ -113,7 +113,8 @@ class TurnsPolicy:
         hearing = desk.hearing
         text = hearing.transcript
         lexicon = self.config.overlap.lexicon
-        if lexicon.is_phantom(text) or self._is_afterword(desk, text):
+        unasked = not desk.mind.closing_frames
+        if lexicon.is_phantom(text) or (unasked and self._is_afterword(desk, text)):
             self._forget(desk)
             if answer:
                 commit(desk, "", hearing.turn)

@@ -27,6 +27,7 @@ __all__ = [
 
 _END = re.compile(r"[.!?…:;]['\")\]]*(?=\s|$)|,(?=\s)|\s[–—-](?=\s)")
 _SENTENCE_END = (".", "!", "?", "…")
+_CLOSED = (*_SENTENCE_END, '"', "'", ")")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class ClauseConfig:
     """How text is cut for synthesis. The first clause is short: its length is heard as latency."""
 
     first_words: int = 3
-    first_max_words: int = 6
+    first_max_words: int = 4
     words: int = 5
     max_words: int = 16
     sentence_pause_s: float = 0.16
@@ -123,8 +124,19 @@ def add_text(reply: Reply, text: str, config: ClauseConfig, *, done: bool) -> Re
         speakable = bool(words_of(clause))
         clauses.append(Clause(text=clause, pcm=None if speakable else np.zeros(0, np.float32)))
     if done:
+        clauses = _without_unfinished(clauses, len(reply.clauses))
         rest = ""
     return replace(reply, rest=rest, clauses=tuple(clauses), text_done=done)
+
+
+def _without_unfinished(clauses: list[Clause], old: int) -> list[Clause]:
+    """Drop a sentence that the brain had no room to finish, unless part of it is being spoken or it is all there is."""
+    keep = len(clauses)
+    while keep > old and not clauses[keep - 1].text.endswith(_CLOSED):
+        keep -= 1
+    if keep and clauses[keep - 1].text.endswith(_CLOSED):
+        return clauses[:keep]
+    return clauses
 
 
 def spoken(reply: Reply, ticket: int, pcm: Pcm, words: tuple[WordSpan, ...], config: ClauseConfig) -> Reply:

@@ -8,6 +8,7 @@ Axes: H hidden units, E embedding.
 
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +78,11 @@ class Guess:
     def _load(self) -> dict[str, NDArray[np.float32]]:
         if not self._weights:
             try:
-                with np.load(self._path) as archive:
+                with self._path.open("rb") as file, np.load(file) as archive:
                     weights = {name: np.asarray(archive[name], np.float32) for name in archive.files}
                 if weights["fc_w"].shape[0] != len(self._phonemes):
                     raise ValueError(f"{weights['fc_w'].shape[0]} phonemes")
-            except (OSError, ValueError, KeyError, EOFError) as error:
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
                 raise AssetError(f"{self._path} is no letter-to-sound checkpoint ({error}); fetch it again") from error
             self._weights = weights
         return self._weights

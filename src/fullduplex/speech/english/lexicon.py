@@ -61,7 +61,9 @@ class Lexicon:
         """
         self.load()
         lowered = word.lower()
-        if word == "I" or word in _WEAK or (lowered in _WEAK and len(word) > 1):
+        # A single capital is a letter, but for "I" and the "A" that begins a sentence.
+        article = word == "A" and not before and len(after) > 1
+        if word == "I" or article or word in _WEAK or (lowered in _WEAK and len(word) > 1):
             return self._weak(lowered, after)
         for form in _forms(word):
             if said := self._entry(form, before):
@@ -128,7 +130,7 @@ class Lexicon:
 def _forms(word: str) -> tuple[str, ...]:
     """The spellings under which a word may be listed. A capital may only mean the start of a sentence."""
     lowered = word.lower()
-    if word.isupper() and len(word) > 1:
+    if word.isupper():
         return (word, lowered, word.capitalize())
     return (word, lowered, word.capitalize()) if word.islower() else (lowered, word, word.capitalize())
 

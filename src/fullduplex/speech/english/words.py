@@ -178,7 +178,7 @@ def _peel(piece: str) -> tuple[str, str]:
     """A written word without its quotes and brackets, and the pause that its last punctuation means."""
     pause = ""
     core = piece.lstrip(_EDGE_OPEN + "¿¡")
-    core = re.sub(r"^[.…,;:!?-]+(?=\D)|^[-]+$", "", core)
+    core = re.sub(r"^[.…,;:!?-]+(?=[^\d$€£¥₹.])|^-+$", "", core)
     while core:
         last = core[-1]
         if last in ".,?!;:" or last in _PAUSES:

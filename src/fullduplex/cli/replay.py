@@ -1,0 +1,92 @@
+"""`fullduplex replay`: a recording in, the machine's side of the conversation out."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.evaluate.room import RoomConfig
+from fullduplex.recipes.parts import open_parts
+from fullduplex.recipes.replay import FrameLog, read_frames, replay_frames, replay_sound
+from fullduplex.recipes.report import event_line, write_conversation
+from fullduplex.recipes.sound_files import read_mono
+from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_runner, make_session
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fullduplex replay",
+        description="Play a recorded caller to the machine in simulated time. Writes the conversation as stereo WAV "
+        "(caller left, machine right), a timeline PNG, an event log, and the frames, which replay to the bit.",
+        epilog="fullduplex replay --frames OUT/frames.jsonl steps a recorded conversation again and prints its events.",
+    )
+    parser.add_argument("sound", nargs="?", type=Path, metavar="FILE", help="the caller: WAV, FLAC or OGG, any rate")
+    parser.add_argument("--channel", type=int, metavar="N", help="channel of FILE, from 0 (default: mix all)")
+    parser.add_argument("--frames", type=Path, metavar="LOG", help="replay a frame log instead; no model is run")
+    parser.add_argument(
+        "--out", type=Path, default=Path("replay"), metavar="DIR", help="where to write (default: replay)"
+    )
+    parser.add_argument("--policy", default="turns", choices=POLICIES, help="who speaks when (default: turns)")
+    parser.add_argument(
+        "--slice", type=float, default=1.0, metavar="S", help="slice length of the tdm policy, 0.32-2 s"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    add_parts(parser)
+    add_logging(parser)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Replay a recording or a frame log."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    start_logging(arguments)
+    if (arguments.sound is None) == (arguments.frames is None):
+        parser.error("give either a sound file or --frames LOG")
+    config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
+    if arguments.frames is not None:
+        return _replay_log(arguments, config)
+    pcm = read_mono(arguments.sound, channel=arguments.channel)
+    parts = open_parts(parts_from(arguments))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    log = FrameLog(arguments.out / "frames.jsonl")
+    runner = make_runner(parts, config, log=log)
+
+    def progress(now_s: float, _said: int) -> None:
+        if sys.stderr.isatty() and round(now_s / 0.032) % 16 == 0:
+            print(f"\r{now_s:6.1f} s of {pcm.size / 16_000:.1f} s ", end="", file=sys.stderr)
+
+    conversation = replay_sound(pcm, runner, make_echo(enabled=False), room=RoomConfig(noise_db=-90), progress=progress)
+    log.close()
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    written = write_conversation(arguments.out, conversation, title=f"{arguments.sound.name}, {parts.chosen['brain']}")
+    written["frames"] = str(arguments.out / "frames.jsonl")
+    _print_events([event_line(*pair) for pair in conversation.events], written, as_json=arguments.json)
+    return 0
+
+
+def _replay_log(arguments: argparse.Namespace, config: TalkConfig) -> int:
+    frames = read_frames(arguments.frames)
+    parts = open_parts(parts_from(argparse.Namespace(**{**vars(arguments), "brain": "scripted", "voice": "tones"})))
+    replayed = replay_frames(frames, make_session(parts, config))
+    lines = [event_line(at_s, event) for at_s, event in replayed.events]
+    _print_events([line for line in lines if '"event": "Ask"' not in line], {}, as_json=arguments.json)
+    return 0
+
+
+def _print_events(lines: list[str], written: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"events": [json.loads(line) for line in lines], "files": written}, ensure_ascii=False))
+        return
+    shown = ("TurnChanged", "UserText", "ReplyDone", "Resumed", "Failure", "DeadlineMissed")
+    for line in lines:
+        event = json.loads(line)
+        if event["event"] in shown and event.get("final", True):
+            rest = {k: v for k, v in event.items() if k not in ("at_s", "event", "frame", "stable", "final")}
+            print(f"{event['at_s']:8.2f}s  {event['event']:<12} {json.dumps(rest, ensure_ascii=False)}")
+    if written:
+        print("written: " + ", ".join(written.values()))
