@@ -36,8 +36,14 @@ def examples(limit: int) -> list[tuple[str, bool, int]]:
     return rows[:limit]
 
 
-def logit(p: np.ndarray) -> np.ndarray:
-    p = np.clip(p, 0.02, 0.98)
+def logits(row: dict[str, object]) -> tuple[float, float]:
+    """As the policy clips them: sound at 2 %, words at 0.01 % (what the language model rules out matters)."""
+    sound, words = np.array([row["sound"], row["words"]], float)
+    return float(logit(sound, 0.02)), float(logit(words, 1e-4))
+
+
+def logit(p: np.ndarray, floor: float) -> np.ndarray:
+    p = np.clip(p, floor, 1 - floor)
     return np.log(p / (1 - p))
 
 
@@ -51,7 +57,7 @@ def judge(rows: list[tuple[str, bool, int]], brain_name: str) -> list[dict[str, 
     for k, (text, done, sentence) in enumerate(rows):
         pcm = resample(voices[k % 2].speak(text).pcm_N, VOICE_RATE_HZ, EAR_RATE_HZ)
         sound = parts.turn_end.judge(np.concatenate([pcm, silence]))
-        heard = parts.recogniser.recognise(np.concatenate([silence, pcm, silence])).text.strip()
+        heard = parts.recogniser.recognise(np.concatenate([silence, pcm, silence])).text.strip(" \"'")
         messages = (Message("system", DEFAULT_SYSTEM), Message("user", heard or "uh"))
         words = parts.brain.end_probability(messages, key="fit")
         judged.append(
@@ -76,7 +82,7 @@ def table(judged: list[dict[str, object]], seed: int) -> tuple[np.ndarray, np.nd
         pause_s = np.inf if row["done"] else 0.6 * np.exp(0.5 * generator.standard_normal())
         for s in GRID_S:
             if s < pause_s:
-                sound, words = logit(np.array([row["sound"], row["words"]]))
+                sound, words = logits(row)
                 features.append([1.0, sound, words, np.log(s / 0.2), float(bool(row["punctuated"]))])
                 targets.append(float(bool(row["done"])))
                 groups.append(row["sentence"])
@@ -96,7 +102,7 @@ def fit(x: np.ndarray, y: np.ndarray, ridge: float = 0.5) -> np.ndarray:
 
 def first_crossing(row: dict[str, object], w: np.ndarray, threshold: float) -> float:
     """Silence at which the turn would be ended."""
-    sound, words = logit(np.array([row["sound"], row["words"]]))
+    sound, words = logits(row)
     for s in np.arange(0.16, 2.0, 0.02):
         score = w @ np.array([1.0, sound, words, np.log(s / 0.2), float(bool(row["punctuated"]))])
         if 1 / (1 + np.exp(-score)) >= threshold:
@@ -109,9 +115,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--brain", default="small")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--judged", type=Path, help="an earlier report: fit again without running the models")
     parser.add_argument("--limit", type=int, default=10_000)
     arguments = parser.parse_args()
-    judged = judge(examples(arguments.limit), arguments.brain)
+    if arguments.judged is None:
+        judged = judge(examples(arguments.limit), arguments.brain)
+    else:
+        judged = json.loads(arguments.judged.read_text(encoding="utf-8"))["judged"]
     x, y, groups = table(judged, arguments.seed)
     w = fit(x, y)
     names = ("bias", "sound", "words", "silence", "punctuated")

@@ -97,7 +97,7 @@ class FakePorts:
         elif isinstance(request, ports.Prefill):
             yield ports.Prefilled(ticket=ticket)
         elif isinstance(request, ports.ScoreEnd):
-            unfinished = request.messages[-1].text.split()[-1:] in (["and"], ["the"], ["because"])
+            unfinished = request.messages[-1].text.split()[-1:] in (["and"], ["the"], ["because"], ["me"])
             yield ports.EndScored(ticket=ticket, probability=0.02 if unfinished else 0.9)
         elif isinstance(request, ports.Generate):
             user = request.messages[-1].text

@@ -34,7 +34,7 @@ _NETWORK_S = 0.03  # what our own simulation charges every machine for the way t
 class _Chunk:
     pcm: NDArray[np.int16]
     reply: int
-    taken: Callable[[], None]
+    taken: Callable[[], object] | None
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class _Reply:
 class Device:
     """Caller, room and loudspeaker. `run` is the body of the device's thread.
 
-    `limit_s`: longest conversation. `loudspeaker` and `caller_track` are at EAR_RATE_HZ and begin at the same sample.
+    `limit_s`: longest conversation. `late_s`: how late each tick of the clock was.
     """
 
     acts: tuple[Act, ...]
@@ -84,9 +84,8 @@ class Device:
         with self._lock:
             if not self._reply or self._reply in self._complete:
                 self._reply += 1
-            for piece in pieces[:-1]:
-                self._queue.append(_Chunk(piece, self._reply, lambda: None))
-            self._queue.append(_Chunk(pieces[-1], self._reply, lambda: loop.call_soon_threadsafe(taken) and None))
+            self._queue.extend(_Chunk(piece, self._reply, None) for piece in pieces[:-1])
+            self._queue.append(_Chunk(pieces[-1], self._reply, lambda: loop.call_soon_threadsafe(taken)))
         return future
 
     def end_reply(self, *, complete: bool) -> None:
@@ -123,7 +122,8 @@ class Device:
         out = np.zeros(_PULL_SAMPLES, np.float32)
         if chunk is not None:
             out[: chunk.pcm.size] = chunk.pcm.astype(np.float32) / 32768.0
-            chunk.taken()
+            if chunk.taken is not None:
+                chunk.taken()
             first = self._pulled * EAR_RATE_HZ // VOICE_RATE_HZ
             span = self._spans.setdefault(chunk.reply, _Reply(first, first))
             span.last = first + _PULL_SAMPLES * EAR_RATE_HZ // VOICE_RATE_HZ

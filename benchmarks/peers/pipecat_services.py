@@ -32,8 +32,10 @@ from pipecat.services.stt_service import SegmentedSTTService
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.time import time_now_iso8601
 
-from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.chat import Message
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, VOICE_RATE_HZ
+from fullduplex.dialogue.desk import SessionConfig
+from fullduplex.dialogue.history import History, Item, messages_of
 from fullduplex.dialogue.listening.hearing import HearingConfig
 from fullduplex.lm.brain import Brain
 from fullduplex.speech.recogniser import MAX_AUDIO_S, Hypothesis, Recogniser
@@ -109,17 +111,20 @@ class RecogniserService(SegmentedSTTService):
 
 
 class BrainService(LLMService):
-    """A brain in this process; text comes piece by piece, and an interruption stops it between two tokens."""
+    """A brain in this process; text comes piece by piece, and an interruption stops it between two tokens.
 
-    def __init__(self, brain: Brain, *, system: str, sampling: Sampling, key: str = "peer") -> None:
+    Of pipecat's context it is shown as much as our own session would show it (`memory_words`): without a limit a long
+    conversation outgrows the cache, and every turn begins with reading all of it again.
+    """
+
+    def __init__(self, brain: Brain, config: SessionConfig, *, key: str) -> None:
         none = dict.fromkeys(
             ("temperature", "max_tokens", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
         )
         flags: dict[str, Any] = {"filter_incomplete_user_turns": False, "user_turn_completion_config": None}
-        super().__init__(settings=LLMSettings(model="brain", system_instruction=system, **none, **flags))
+        super().__init__(settings=LLMSettings(model="brain", system_instruction=config.system, **none, **flags))
         self._brain = brain
-        self._system = system
-        self._sampling = sampling
+        self._config = config
         self._key = key
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="brain")
 
@@ -137,21 +142,23 @@ class BrainService(LLMService):
             await self.push_frame(LLMFullResponseEndFrame())
 
     def _messages(self, context: LLMContext) -> tuple[Message, ...]:
-        messages = [Message("system", self._system)]
-        for message in context.get_messages():
-            role = "assistant" if message["role"] == "assistant" else "user"
-            messages.append(Message(role, str(message["content"])))
-        return tuple(messages)
+        items = tuple(
+            Item(role="assistant" if message["role"] == "assistant" else "user", text=str(message["content"]))
+            for message in context.get_messages()
+        )
+        config = self._config
+        return messages_of(History(system=config.system, memory_words=config.memory_words, items=items))
 
     async def _pieces(self, messages: tuple[Message, ...]) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[str | Exception | None] = asyncio.Queue()
         cancelled = threading.Event()
+        stream = self._brain.stream
 
         def answer() -> None:
             last: Exception | None = None
             try:
-                for piece in self._brain.stream(messages, self._sampling, key=self._key, cancelled=cancelled.is_set):
+                for piece in stream(messages, self._config.sampling, key=self._key, cancelled=cancelled.is_set):
                     loop.call_soon_threadsafe(arrived.put_nowait, piece)
             except Exception as error:  # noqa: BLE001 - raised again on the event loop
                 last = error

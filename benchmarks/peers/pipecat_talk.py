@@ -48,8 +48,9 @@ from fullduplex.evaluate.room import RoomConfig
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
 from fullduplex.recipes.parts import BRAINS, Parts, PartsConfig, open_parts
 
-VARIANTS = ("default", "min-words", "min-words-interim")
+VARIANTS = ("default", "default-interim", "min-words", "min-words-interim")
 _MIN_WORDS = 3
+_KEY = "peer"
 _OURS_ONLY = ("repeated_words", "missing_words", "repeated_s", "missing_s", "stale_s", "step_ms_p99")
 
 
@@ -104,7 +105,7 @@ class LoudspeakerOutput(BaseOutputTransport):
 
 
 def _user_params(variant: str) -> LLMUserAggregatorParams:
-    if variant == "default":
+    if variant.startswith("default"):
         return LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
     strategies = UserTurnStrategies(start=[MinWordsUserTurnStartStrategy(min_words=_MIN_WORDS)])
     return LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies)
@@ -114,7 +115,7 @@ def _warm_up(parts: Parts, config: SessionConfig) -> None:
     """First calls are slow; the brain reads the system message, as in pipecat's examples, where the bot speaks first."""
     assert parts.recogniser is not None
     parts.recogniser.recognise(parts.voice.speak("Good morning.").pcm_N)
-    parts.brain.prefill((Message("system", config.system),), key="peer")
+    parts.brain.prefill((Message("system", config.system),), key=_KEY)
 
 
 async def talk(parts: Parts, device: Device, variant: str, ttfs_p99_s: float) -> dict[str, Any]:
@@ -122,8 +123,8 @@ async def talk(parts: Parts, device: Device, variant: str, ttfs_p99_s: float) ->
     config = SessionConfig()
     _warm_up(parts, config)
     assert parts.recogniser is not None
-    stt = RecogniserService(parts.recogniser, ttfs_p99_s=ttfs_p99_s, interim=variant == "min-words-interim")
-    llm = BrainService(parts.brain, system=config.system, sampling=config.sampling)
+    stt = RecogniserService(parts.recogniser, ttfs_p99_s=ttfs_p99_s, interim=variant.endswith("interim"))
+    llm = BrainService(parts.brain, config, key=_KEY)
     tts = VoiceService(parts.voice)
     heard, playing = asyncio.Event(), asyncio.Event()
     microphone = MicrophoneInput(TransportParams(audio_in_enabled=True), heard)
@@ -176,6 +177,7 @@ def _record(device: Device, arguments: argparse.Namespace, told: dict[str, Any])
         "seed": arguments.seed,
         **summary(results),
         **dict.fromkeys(_OURS_ONLY),
+        "unheeded": _unheeded(device, replies),
         "duration_s": round(caller.size / EAR_RATE_HZ, 2),
         "ttfs_s_median": told["ttfs_s_median"],
         "ttfs_s_p99": told["ttfs_s_p99"],
@@ -184,6 +186,13 @@ def _record(device: Device, arguments: argparse.Namespace, told: dict[str, Any])
         "load_average": [round(value, 2) for value in os.getloadavg()],
         "acts": [_act(outcome) for outcome in results],
     }
+
+
+def _unheeded(device: Device, replies: list[tuple[int, int, bool]]) -> int:
+    """Interruptions that the reply under way outlived by half a second (a pause in it may look like a stop)."""
+    spoken = [s for s in device.caller.said if device.acts[s.act].role == "interruption" and s.machine_spoke]
+    late = EAR_RATE_HZ // 2
+    return sum(any(first <= s.start <= last and last > s.end + late for first, last, _ in replies) for s in spoken)
 
 
 def _act(outcome: ActOutcome) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Message:
 class Sampling:
     """How to decode. `temperature` 0 is greedy; `seed` makes sampling repeatable."""
 
-    max_tokens: int = 96
+    max_tokens: int = 64
     temperature: float = 0.0
     top_p: float = 0.9
     seed: int = 0

@@ -65,7 +65,11 @@ def take_failure(desk: Desk, result: Failed, port: str) -> None:
 
 def take_heard(desk: Desk, heard: Heard) -> None:
     """The loudspeaker says what was played; the history follows."""
-    desk.playback = acknowledge(desk.playback, heard)
+    before = desk.playback
+    desk.playback = acknowledge(before, heard)
+    replaced = desk.parting is not None and desk.parting.utterance == heard.utterance != before.utterance
+    if replaced and before.flushing and heard.epoch == before.epoch:
+        _take_last_words(desk, min(max(heard.samples, 0), before.parting_sent))
     for reply in (desk.parting, desk.reply):
         if reply is None or reply.utterance != heard.utterance or reply.utterance != desk.playback.utterance:
             continue
@@ -74,6 +78,13 @@ def take_heard(desk: Desk, heard: Heard) -> None:
         desk.history = record_heard(desk.history, reply.utterance, text, complete=done)
     if desk.parting is not None and not desk.playback.flushing:
         desk.parting = None
+
+
+def _take_last_words(desk: Desk, samples: int) -> None:
+    """How much was heard of a reply that has been stopped and replaced since, by a typed message for instance."""
+    assert desk.parting is not None
+    text = heard_text(desk.parting, samples)
+    desk.history = record_heard(desk.history, desk.parting.utterance, text, complete=False, replaced=True)
 
 
 def _synthesise(text: str, ticket: int) -> Synthesise:
@@ -93,21 +104,25 @@ def _ask_for_sound(desk: Desk, reply: Reply, limit: int) -> Reply:
     return reply
 
 
-def deliver(desk: Desk) -> None:
-    """The end of every step: ask for sound, send what is due, notice beginnings, ends and delays."""
+def deliver(desk: Desk, *, frames: int) -> None:
+    """The end of every step: ask for sound, send what is due, notice beginnings, ends and delays.
+
+    `frames` is how much time has passed since the last step: 1, or 0 in the middle of a frame.
+    """
     if desk.guess is not None:
         desk.guess = _ask_for_sound(desk, desk.guess, desk.config.speculate_clauses)
     reply = desk.reply
     if reply is None:
-        desk.playback, _ = pump(desk.playback, _SILENT, desk.config.playback)
+        desk.playback, _ = pump(desk.playback, _SILENT, desk.config.playback, frames=frames)
         return
     reply = desk.reply = _ask_for_sound(desk, reply, len(reply.clauses))
-    desk.playback, sent = pump(desk.playback, reply, desk.config.playback)
+    desk.playback, sent = pump(desk.playback, reply, desk.config.playback, frames=frames)
     for audio in sent:
         desk.emit(audio)
     if sent and desk.floor is Floor.THINKING:
         desk.cue(Cue.AUDIBLE)
-    _watch_deadline(desk, sent)
+    if frames:
+        _watch_deadline(desk, sent)
     if reply.complete and desk.playback.heard >= reply.available_samples and not desk.playback.flushing:
         _finish(desk, reply, cause="done", complete=True)
         desk.cue(Cue.DONE)

@@ -5,14 +5,14 @@ worked on, and cleared into the next state; it never outlives the step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.dialogue.events import Ask, Cancel, Event, TurnChanged
 from fullduplex.dialogue.history import History, messages_of
 from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig
-from fullduplex.dialogue.ports import Request
+from fullduplex.dialogue.ports import Generate, Generated, Request
 from fullduplex.dialogue.speaking.playback import Playback, PlaybackConfig
 from fullduplex.dialogue.speaking.reply import ClauseConfig, Reply
 from fullduplex.dialogue.turns import Cue, Floor, advance
@@ -26,12 +26,14 @@ DEFAULT_SYSTEM = "You are a helpful assistant. You give short answers."
 class SessionConfig:
     """How a session behaves, whatever the policy.
 
-    `system`: the system message. `speculate_clauses`: how much of a guess is turned into sound before the user has
+    `system`: the system message. `memory_words`: how much of the conversation the brain is shown.
+    `speculate_clauses`: how much of a guess is turned into sound before the user has
     finished. `first_audio_s`: a reply later than this after the end of the turn is reported as a missed deadline.
     `apology`: what is said when the brain fails before it has said anything.
     """
 
     system: str = DEFAULT_SYSTEM
+    memory_words: int = 320
     sampling: Sampling = Sampling()
     hearing: HearingConfig = HearingConfig()
     clauses: ClauseConfig = ClauseConfig()
@@ -88,10 +90,10 @@ class Desk:
         self._next_ticket = state.next_ticket
         self._next_utterance = state.next_utterance
 
-    def clear(self) -> SessionState:
-        """The next state."""
+    def clear(self, *, frames: int) -> SessionState:
+        """The next state, `frames` frames later."""
         return SessionState(
-            frame_index=self.frame + 1,
+            frame_index=self.frame + frames,
             next_ticket=self._next_ticket,
             next_utterance=self._next_utterance,
             pending=tuple(self._pending.values()),
@@ -122,6 +124,11 @@ class Desk:
         if ticket is not None and self._pending.pop(ticket, None) is not None:
             self.events.append(Cancel(ticket))
 
+    def cancel_all(self) -> None:
+        """Withdraw every open request."""
+        for ticket in tuple(self._pending):
+            self.cancel(ticket)
+
     def pending(self, ticket: int | None) -> Request | None:
         """The open request of this ticket."""
         return None if ticket is None else self._pending.get(ticket)
@@ -129,6 +136,13 @@ class Desk:
     def settle(self, ticket: int) -> None:
         """The request has been answered."""
         self._pending.pop(ticket, None)
+
+    def received(self, result: Generated) -> None:
+        """A piece of an answer has come; the open request remembers how much of it is known."""
+        request = self._pending.get(result.ticket)
+        if isinstance(request, Generate):
+            known = request.received_chars + len(result.text)
+            self._pending[result.ticket] = replace(request, received_chars=known)
 
     def new_utterance(self) -> int:
         """A fresh number for a reply."""

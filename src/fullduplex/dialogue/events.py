@@ -108,7 +108,8 @@ Input = Result | Heard | Say | Respond | CommitInput | ClearInput | StopSpeaking
 class Frame:
     """One frame of what the machine hears, and what else has arrived by its end.
 
-    `pcm`: FRAME_SAMPLES float32 samples at 16 kHz, echo already removed. `index` counts from 0 without gaps.
+    `pcm`: FRAME_SAMPLES float32 samples at 16 kHz, echo already removed, or none: then only `inputs` are taken, in the
+    middle of the frame `index`, and no time passes. `index` counts whole frames from 0 without gaps.
     `echo_share`: how much of the power of `pcm` may still be the machine's own echo, 0 to 1.
     """
 

@@ -99,11 +99,15 @@ class ScoreEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generate:
-    """Continue the chat. A last message of role assistant is continued, otherwise a new one is begun."""
+    """Continue the chat. A last message of role assistant is continued, otherwise a new one is begun.
+
+    `received_chars`: how much of the answer the conversation has already; a driver that asks again drops that much.
+    """
 
     ticket: int
     messages: tuple[Message, ...]
     sampling: Sampling
+    received_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,15 @@ from fullduplex.dialogue.events import (
 )
 from fullduplex.dialogue.history import History, record_user
 from fullduplex.dialogue.listening.frames import check_pcm
-from fullduplex.dialogue.listening.hearing import Hearing, end_turn, hear, recognised, turn_pcm, wants_recognition
+from fullduplex.dialogue.listening.hearing import (
+    Hearing,
+    end_turn,
+    hear,
+    recognised,
+    turn_pcm,
+    unreadable,
+    wants_recognition,
+)
 from fullduplex.dialogue.ports import (
     LANES,
     Ear,
@@ -72,8 +80,20 @@ class Policy(Protocol):
         """Decide, one frame later. `onset`: speech began with this frame."""
         ...
 
+    def react(self, desk: Desk) -> None:
+        """Decide on what has arrived in the middle of a frame; no time has passed."""
+        ...
+
     def finish_turn(self, desk: Desk, *, answer: bool = False) -> None:
         """End the user's turn as soon as it has been read. `answer`: and reply, whatever the configuration says."""
+        ...
+
+    def forget_turn(self, desk: Desk) -> None:
+        """The user's open turn has been dropped from outside."""
+        ...
+
+    def typed(self, desk: Desk, text: str) -> None:
+        """The user typed a message (the session keeps it in the history)."""
         ...
 
 
@@ -99,7 +119,7 @@ class Session:
             reply=None,
             guess=None,
             parting=None,
-            history=History(system=self.config.system),
+            history=History(system=self.config.system, memory_words=self.config.memory_words),
             mind=self.policy.init(),
             thinking_frames=0,
             degraded_frames=0,
@@ -109,7 +129,8 @@ class Session:
         """One frame of sound and whatever has arrived by its end.
 
         Args:
-            frame: its index must be `state.frame_index`; `pcm` has FRAME_SAMPLES samples.
+            frame: its index must be `state.frame_index`; `pcm` has FRAME_SAMPLES samples, or none to react to inputs
+                at once instead of at the end of the frame.
             state: the conversation so far; it is not changed.
 
         Returns:
@@ -119,19 +140,25 @@ class Session:
             InputError: a frame out of order, of the wrong length, or with NaN; the state stays usable.
         """
         pcm = check_pcm(frame.pcm, what="frame")
-        if pcm.size != FRAME_SAMPLES or frame.index != state.frame_index:
+        if pcm.size not in (0, FRAME_SAMPLES) or frame.index != state.frame_index:
             raise InputError(
                 f"expected frame {state.frame_index} of {FRAME_SAMPLES} samples, got frame {frame.index} of "
                 f"{pcm.size}; cut the stream with Framer and count frames from 0"
             )
+        frames = pcm.size // FRAME_SAMPLES
         if state.floor is Floor.CLOSED:
-            return [], replace(state, frame_index=state.frame_index + 1)
+            return [], replace(state, frame_index=state.frame_index + frames)
         desk = Desk(self.config, state)
         for item in frame.inputs:
-            self._take(desk, item)
+            if desk.floor is not Floor.CLOSED:  # whatever came together with the end came after it
+                self._take(desk, item)
         if desk.floor is not Floor.CLOSED:
-            self._advance(desk, frame)
-        return desk.events, desk.clear()
+            if frames:
+                self._advance(desk, frame)
+            else:
+                self.policy.react(desk)
+            deliver(desk, frames=frames)
+        return desk.events, desk.clear(frames=frames)
 
     def _advance(self, desk: Desk, frame: Frame) -> None:
         desk.hearing, onset = hear(desk.hearing, frame, self.ear, self.config.hearing)
@@ -141,7 +168,6 @@ class Session:
             desk.hearing, self.config.hearing, partials=desk.degraded_frames == 0
         ):
             self._read(desk)
-        deliver(desk)
 
     def _read(self, desk: Desk) -> None:
         hearing = desk.hearing
@@ -167,6 +193,8 @@ class Session:
             return
         if not isinstance(result, Generated) or result.done:
             desk.settle(result.ticket)
+        else:
+            desk.received(result)
         if isinstance(result, Failed):
             self._failed(desk, result, LANES[type(request)])
         elif isinstance(result, Recognised):
@@ -188,8 +216,7 @@ class Session:
         if result.ticket == desk.reading:
             desk.reading = None
             desk.emit(Failure(port=lane, message=result.message))
-            # Count the sound as read, so that one bad reading neither blocks the turn nor repeats for ever.
-            desk.hearing = replace(desk.hearing, read_frames=desk.hearing.asked_frames)
+            desk.hearing = unreadable(desk.hearing, self.config.hearing)
             return
         take_failure(desk, result, lane)
         self.policy.take(desk, result)
@@ -198,6 +225,8 @@ class Session:
         if isinstance(item, Close):
             roll_back(desk)
             stop(desk, "closed")
+            desk.cancel_all()
+            desk.reading = None
             desk.cue(Cue.CLOSE)
         elif isinstance(item, Instruct):
             desk.history = replace(desk.history, system=item.text)
@@ -217,10 +246,13 @@ class Session:
             self._respond(desk)
 
     def _typed(self, desk: Desk, item: Say) -> None:
+        self.policy.typed(desk, item.text)
         if not item.respond:
             desk.history = record_user(desk.history, item.text)
             return
         self._clear(desk)
+        if desk.hearing.started:  # a sound over the reply that is given up now
+            self._drop_turn(desk)
         stop(desk, "a typed message")
         commit(desk, item.text, desk.hearing.turn)
         desk.cue(Cue.ENDED)
@@ -240,8 +272,12 @@ class Session:
 
     def _clear(self, desk: Desk) -> None:
         if desk.floor is Floor.LISTENING:
-            roll_back(desk)
-            desk.cancel(desk.reading)
-            desk.reading = None
-            desk.hearing = end_turn(desk.hearing, self.config.hearing, enrol=False)
+            self._drop_turn(desk)
             desk.cue(Cue.NOTHING)
+
+    def _drop_turn(self, desk: Desk) -> None:
+        roll_back(desk)
+        desk.cancel(desk.reading)
+        desk.reading = None
+        desk.hearing = end_turn(desk.hearing, self.config.hearing, enrol=False)
+        self.policy.forget_turn(desk)

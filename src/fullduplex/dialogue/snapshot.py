@@ -44,7 +44,7 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         array = np.ascontiguousarray(cast("np.ndarray[Any, Any]", value))
         data = base64.b64encode(array.tobytes()).decode()
         return {"$array": array.dtype.str, "shape": list(array.shape), "data": data}
@@ -92,5 +92,5 @@ def decode(text: str, *, extra: tuple[type[Any], ...] = ()) -> Any:
     types = {**_TYPES, **{kind.__name__: kind for kind in extra}}
     try:
         return _from_plain(json.loads(text), types)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
         raise FormatError(f"not a snapshot of this version ({error!r}); start a new conversation") from error

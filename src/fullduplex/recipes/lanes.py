@@ -57,6 +57,7 @@ class ThreadPool:
 
     def __init__(self) -> None:
         self._queues: dict[Lane, queue.SimpleQueue[_Job | None]] = {name: queue.SimpleQueue() for name in _NAMES}
+        self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(name,), name=f"lane-{name}", daemon=True) for name in _NAMES
         ]
@@ -73,6 +74,7 @@ class ThreadPool:
 
     def close(self) -> None:
         """Finish what runs, drop what waits, end the threads."""
+        self._closing.set()
         for lane in self._queues.values():
             lane.put(None)
         for thread in self._threads:
@@ -81,31 +83,44 @@ class ThreadPool:
     def _work(self, name: Lane) -> None:
         lane = self._queues[name]
         while (job := lane.get()) is not None:
-            if job.cancelled:
+            if job.cancelled or self._closing.is_set():
                 continue
-            for result in job.run(job.request, lambda job=job: job.cancelled):
-                if job.cancelled:
-                    break
-                job.deliver(result)
+            try:
+                for result in job.run(job.request, lambda job=job: job.cancelled):
+                    if job.cancelled:
+                        break
+                    job.deliver(result)
+            except Exception as error:  # noqa: BLE001 - one bad request must not end the lane of every conversation
+                job.deliver(Failed(ticket=job.request.ticket, message=f"{type(error).__name__}: {error}"))
 
 
 class ThreadLanes:
     """One conversation's view of a thread pool."""
 
-    def __init__(self, run: Run, pool: ThreadPool) -> None:
+    def __init__(self, run: Run, pool: ThreadPool, *, notify: Callable[[], None] | None = None) -> None:
+        """`notify` is called, on the lane's thread, after every result: a driver may collect it at once."""
         self._run = run
         self._pool = pool
+        self._notify = notify
         self._jobs: dict[int, _Job] = {}
         self._arrived: deque[Result] = deque()
+        self._refused: set[int] = set()
 
     def submit(self, request: Request, now_s: float) -> None:
         """Begin, as soon as the lane is free."""
-        if len(self._jobs) >= MAX_WAITING * len(_NAMES):
+        lane = LANES[type(request)]
+        if sum(LANES[type(job.request)] == lane for job in self._jobs.values()) >= MAX_WAITING:
+            self._refused.add(request.ticket)
             self._arrived.append(Failed(ticket=request.ticket, message="too many requests are waiting"))
             return
-        job = _Job(request, self._run, self._arrived.append)
+        job = _Job(request, self._run, self._deliver)
         self._jobs[request.ticket] = job
         self._pool.put(job)
+
+    def _deliver(self, result: Result) -> None:
+        self._arrived.append(result)
+        if self._notify is not None:
+            self._notify()
 
     def cancel(self, ticket: int) -> None:
         """No further results of this request."""
@@ -118,7 +133,10 @@ class ThreadLanes:
         results: list[Result] = []
         while self._arrived:
             result = self._arrived.popleft()
+            if result.ticket not in self._jobs and result.ticket not in self._refused:
+                continue  # cancelled after it had arrived
             results.append(result)
+            self._refused.discard(result.ticket)
             if getattr(result, "done", True):
                 self._jobs.pop(result.ticket, None)
         return results
@@ -169,7 +187,6 @@ class SimulatedLanes:
         self._waiting: dict[Lane, deque[tuple[Request, float]]] = {name: deque() for name in _NAMES}
         self._running: dict[Lane, _Running | None] = dict.fromkeys(_NAMES)
         self._due: list[_Due] = []
-        self._cancelled: set[int] = set()
         self._order = 0
         self.busy_s: dict[Lane, float] = dict.fromkeys(_NAMES, 0.0)
 
@@ -183,7 +200,13 @@ class SimulatedLanes:
 
     def cancel(self, ticket: int) -> None:
         """No further results of this request."""
-        self._cancelled.add(ticket)
+        for name in _NAMES:
+            self._waiting[name] = deque(pair for pair in self._waiting[name] if pair[0].ticket != ticket)
+            running = self._running[name]
+            if running is not None and running.request.ticket == ticket:
+                running.cancelled = True
+        self._due = [due for due in self._due if due.result.ticket != ticket]
+        heapq.heapify(self._due)
 
     def close(self) -> None:
         """Nothing is wanted any more."""
@@ -201,6 +224,14 @@ class SimulatedLanes:
             if due.result.ticket not in self._cancelled:
                 results.append(due.result)
         return results
+
+    def next_arrival_s(self, by_s: float) -> float | None:
+        """When the next result arrives, if one does by `by_s`; runs whatever work begins before that."""
+        while self._advance(by_s):
+            pass
+        while self._due and self._due[0].result.ticket in self._cancelled:
+            heapq.heappop(self._due)
+        return self._due[0].at_s if self._due and self._due[0].at_s <= by_s else None
 
     def _advance(self, now_s: float) -> bool:
         moved = False

@@ -65,4 +65,6 @@ class Ports:
             return ports.Recognised(ticket=request.ticket, text="")
         pcm = np.ascontiguousarray(request.pcm[-_MAX_READ_SAMPLES:])
         hypothesis = self.recogniser.recognise(pcm, request.draft)
-        return ports.Recognised(ticket=request.ticket, text=hypothesis.text, tokens=hypothesis.tokens)
+        # Moonshine now and then puts a whole sentence into quotation marks; they mislead the brain.
+        text = hypothesis.text.strip(" \"'“”‘")
+        return ports.Recognised(ticket=request.ticket, text=text, tokens=hypothesis.tokens)

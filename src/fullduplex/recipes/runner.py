@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.desk import SessionState
 from fullduplex.dialogue.events import Ask, Cancel, Event, Frame, Input
@@ -12,6 +14,9 @@ from fullduplex.dialogue.session import Session
 from fullduplex.recipes.lanes import Lanes
 
 __all__ = ["Echo", "Runner"]
+
+
+_NO_SOUND = np.zeros(0, np.float32)
 
 
 class Echo(Protocol):
@@ -45,7 +50,7 @@ class Runner:
         self.session = session
         self.state = session.init() if state is None else state
         self.step_s = 0.0
-        self._lanes = lanes
+        self.lanes = lanes
         self._log = log
         for request in self.state.pending:  # a restored conversation asks again for what it was waiting for
             lanes.submit(request, self.now_s)
@@ -58,9 +63,17 @@ class Runner:
     def step(self, pcm: Pcm, inputs: tuple[Input, ...] = (), *, echo_share: float = 0.0) -> list[Event]:
         """One frame of sound; returns the events that concern the outside world."""
         now_s = self.now_s + FRAME_S
-        arrived = tuple(self._lanes.collect(now_s))
+        arrived = tuple(self.lanes.collect(now_s))
         index = self.state.frame_index
-        frame = Frame(index=index, pcm=pcm, echo_share=echo_share, inputs=(*arrived, *inputs))
+        return self._take(Frame(index=index, pcm=pcm, echo_share=echo_share, inputs=(*arrived, *inputs)), now_s)
+
+    def react(self, now_s: float | None = None) -> list[Event]:
+        """Take results that have arrived in the middle of a frame, at `now_s`, instead of waiting for its end."""
+        at_s = self.now_s if now_s is None else now_s
+        arrived = tuple(self.lanes.collect(at_s))
+        return self._take(Frame(index=self.state.frame_index, pcm=_NO_SOUND, inputs=arrived), at_s) if arrived else []
+
+    def _take(self, frame: Frame, now_s: float) -> list[Event]:
         if self._log is not None:
             self._log(frame)
         began = time.perf_counter()
@@ -69,13 +82,13 @@ class Runner:
         outside: list[Event] = []
         for event in events:
             if isinstance(event, Ask):
-                self._lanes.submit(event.request, now_s)
+                self.lanes.submit(event.request, now_s)
             elif isinstance(event, Cancel):
-                self._lanes.cancel(event.ticket)
+                self.lanes.cancel(event.ticket)
             else:
                 outside.append(event)
         return outside
 
     def close(self) -> None:
         """Let go of the lanes."""
-        self._lanes.close()
+        self.lanes.close()

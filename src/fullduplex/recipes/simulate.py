@@ -16,6 +16,7 @@ from fullduplex.evaluate.caller import Act, Caller, Spoken
 from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, word_continuity
 from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.numerics.resample import make
+from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.runner import Echo, Runner
 
 __all__ = ["Conversation", "Pace", "Simulation", "simulate"]
@@ -76,17 +77,28 @@ class Simulation:
         microphone, self.room = self.room.mix(caller, machine)
         heard = self.echo.process(microphone, machine)
         acks, self.reports = tuple(self.reports), []
-        events = runner.step(heard, acks, echo_share=self.echo.echo_share)
+        self._between(runner, now_s)
+        self._handle(runner.step(heard, acks, echo_share=self.echo.echo_share), now_s + FRAME_S)
         self.step_s.append(runner.step_s)
         if runner.state.reply is not None:
             self.words[runner.state.reply.utterance] = word_ranges(runner.state.reply)
+        self.tracks.append((caller, machine, microphone))
+
+    def _between(self, runner: Runner, now_s: float) -> None:
+        """Results that arrive within the frame are taken when they arrive."""
+        if isinstance(runner.lanes, SimulatedLanes):
+            while (at_s := runner.lanes.next_arrival_s(now_s + FRAME_S)) is not None:
+                self._handle(runner.react(at_s), at_s)
+        else:
+            self._handle(runner.react(), now_s)
+
+    def _handle(self, events: list[ev.Event], at_s: float) -> None:
         for event in events:
-            self.events.append((now_s + FRAME_S, event))
+            self.events.append((at_s, event))
             if isinstance(event, (ev.AudioOut, ev.Flush)):
-                self._in_flight.append((now_s + FRAME_S + self.network_s, event))
+                self._in_flight.append((at_s + self.network_s, event))
             elif isinstance(event, ev.ReplyDone):
                 self.complete[event.utterance] = event.complete
-        self.tracks.append((caller, machine, microphone))
 
     def _play(self, now_s: float) -> Pcm:
         """The loudspeaker for one frame. What arrives within the frame takes effect at its exact sample."""

@@ -220,6 +220,7 @@ class Worker:
             self._follow(event, now_s)
             self._meter.take(event, frame)
             self._conversation.take(event, frame)
+        self._conversation.progress(self._runner.state.history)
 
     def _without_echo(self, sound: Sound) -> Pcm:
         if self._echo is None or not (self._echo_used or self._conversation.settings.echo):

@@ -14,7 +14,7 @@ from fullduplex.dialogue.events import Frame
 from fullduplex.dialogue.listening.transcript import agreed_prefix
 from fullduplex.dialogue.ports import Ear, Pcm
 
-__all__ = ["Hearing", "HearingConfig", "end_turn", "hear", "recognised", "turn_pcm", "wants_recognition"]
+__all__ = ["Hearing", "HearingConfig", "end_turn", "hear", "recognised", "turn_pcm", "unreadable", "wants_recognition"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,20 @@ def recognised(hearing: Hearing, text: str, tokens: tuple[int, ...], config: Hea
     cost of reading stays bounded however long the user speaks.
     """
     stable = max(agreed_prefix(hearing.text, text), 0)
-    read = replace(hearing, text=text.strip(), stable=stable, tokens=tokens, read_frames=hearing.asked_frames)
+    return _close_long(
+        replace(hearing, text=text.strip(), stable=stable, tokens=tokens, read_frames=hearing.asked_frames), config
+    )
+
+
+def unreadable(hearing: Hearing, config: HearingConfig) -> Hearing:
+    """The sound that was asked about last could not be read.
+
+    It counts as read, so that one bad reading neither blocks the turn nor is tried for ever.
+    """
+    return _close_long(replace(hearing, read_frames=hearing.asked_frames), config)
+
+
+def _close_long(read: Hearing, config: HearingConfig) -> Hearing:
     paused = read.settled and read.silence_frames >= config.pause_frames
     if (len(read.frames) >= config.segment_frames and paused) or len(read.frames) >= config.segment_max_frames:
         tail = read.frames[read.asked_frames :]

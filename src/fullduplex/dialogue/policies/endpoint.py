@@ -28,18 +28,18 @@ class EndpointEvidence:
 class EndpointConfig:
     """Weights, and the threshold that trades cut-ins against waiting."""
 
-    threshold: float = 0.5
-    bias: float = -1.3
-    sound: float = 0.55
-    words: float = 0.45
-    silence: float = 2.2
-    punctuated: float = 0.8
+    threshold: float = 0.6
+    bias: float = 1.593
+    sound: float = 0.588
+    words: float = 0.839
+    silence: float = 1.143
+    punctuated: float = -0.117
     min_silence_s: float = 0.15
     max_silence_s: float = 2.0
 
 
-def _logit(probability: float) -> float:
-    clipped = min(max(probability, 0.02), 0.98)
+def _logit(probability: float, floor: float) -> float:
+    clipped = min(max(probability, floor), 1.0 - floor)
     return math.log(clipped / (1.0 - clipped))
 
 
@@ -51,9 +51,9 @@ def end_probability(evidence: EndpointEvidence, config: EndpointConfig) -> float
         return 1.0
     score = config.bias + config.silence * math.log(evidence.silence_s / 0.2)
     if evidence.sound is not None:
-        score += config.sound * _logit(evidence.sound)
+        score += config.sound * _logit(evidence.sound, 0.02)
     if evidence.words is not None:
-        score += config.words * _logit(evidence.words)
+        score += config.words * _logit(evidence.words, 1e-4)
     if evidence.punctuated:
         score += config.punctuated
     return 1.0 / (1.0 + math.exp(-score))

@@ -105,6 +105,9 @@ class TdmPolicy:
         if (desk.frame + 1) % round(self.config.slice_s / FRAME_S) == 0:
             self._slice(desk)
 
+    def react(self, desk: Desk) -> None:
+        """Nothing is decided between slices."""
+
     def finish_turn(self, desk: Desk, *, answer: bool = False) -> None:
         """The user's turn ends here: the rest of it is a slice of its own, and finished."""
         self._read_words(desk)

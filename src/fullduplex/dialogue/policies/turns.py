@@ -13,7 +13,7 @@ from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
 from fullduplex.dialogue.history import record_user
 from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
-from fullduplex.dialogue.listening.transcript import words_of
+from fullduplex.dialogue.listening.transcript import same_words, words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
 from fullduplex.dialogue.policies.overlap import OverlapConfig, Verdict, judge_overlap
 from fullduplex.dialogue.ports import EndJudged, EndScored, JudgeEnd, Prefill, Result, ScoreEnd
@@ -26,16 +26,22 @@ _JUDGE_SAMPLES = 8 * 16_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnsConfig:
-    """`nothing_s`: a sound without words is forgotten after this silence. `afterword_s`: a lone back-channel this soon
-    after a reply that asked nothing wants no answer. `ends_turns` False: a turn ends only when it is committed from
-    outside (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long
-    a commit waits for the last words to be read."""
+    """How the policy behaves.
+
+    `nothing_s`: a sound without words is forgotten after this silence. `verdict_s`: how long into a pause the judges of
+    sound and words are waited for. `guess_unread_frames`: how much of the end of the sound a reading may lack to be
+    guessed on. `afterword_s`: a lone back-channel this soon after a reply that asked nothing wants no answer.
+    `ends_turns` False: a turn ends only when it is committed from outside (push-to-talk). `answers` False: the end of a
+    turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit waits for the last words to be read.
+    """
 
     endpoint: EndpointConfig = EndpointConfig()
     overlap: OverlapConfig = OverlapConfig()
     nothing_s: float = 0.7
+    verdict_s: float = 0.8
     afterword_s: float = 2.5
     speculate: bool = True
+    guess_unread_frames: int = 3
     ends_turns: bool = True
     answers: bool = True
     read_wait_s: float = 3.0
@@ -46,10 +52,12 @@ class TurnsMind:
     """What the policy remembers: the verdicts on the current pause, and the end of the last reply.
 
     `closing_frames` counts since the turn was committed from outside (0: it was not); `answer`: with a wish for a reply.
+    `owed`: a sound cut short the thinking about an answer that is still due if the sound was nothing.
     """
 
     sound: float | None = None
     sound_ticket: int | None = None
+    sound_asked: bool = False
     words: float | None = None
     words_ticket: int | None = None
     scored: str = ""
@@ -59,6 +67,7 @@ class TurnsMind:
     reply_asked: bool = False
     closing_frames: int = 0
     answer: bool = False
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +92,15 @@ class TurnsPolicy:
             desk.mind = replace(mind, prefill_ticket=None)
 
     def step(self, desk: Desk, *, onset: bool) -> None:
-        """Decide."""
+        """Decide, one frame later."""
         if onset:
             self._onset(desk)
+        if desk.mind.closing_frames:
+            desk.mind = replace(desk.mind, closing_frames=desk.mind.closing_frames + 1)
+        self.react(desk)
+
+    def react(self, desk: Desk) -> None:
+        """Decide on what is known now."""
         if desk.floor is Floor.OVERLAP:
             self._overlap(desk)
         if desk.floor is Floor.LISTENING:
@@ -101,12 +116,17 @@ class TurnsPolicy:
         desk.mind = replace(mind, closing_frames=max(mind.closing_frames, 1), answer=mind.answer or answer)
         self._close(desk)
 
+    def forget_turn(self, desk: Desk) -> None:
+        """The verdicts on a turn that was dropped say nothing about the next one."""
+        self._reset(desk)
+
+    def typed(self, desk: Desk, text: str) -> None:
+        """The history has it; nothing else is remembered."""
+
     def _close(self, desk: Desk) -> None:
         mind: TurnsMind = desk.mind
         if desk.hearing.settled or mind.closing_frames * FRAME_S > self.config.read_wait_s:
             self._finish(desk, answer=mind.answer)
-        else:
-            desk.mind = replace(mind, closing_frames=mind.closing_frames + 1)
 
     def _finish(self, desk: Desk, *, answer: bool) -> None:
         """The user has finished: answer, or find that nothing was said."""
@@ -115,10 +135,7 @@ class TurnsPolicy:
         lexicon = self.config.overlap.lexicon
         unasked = not desk.mind.closing_frames
         if lexicon.is_phantom(text) or (unasked and self._is_afterword(desk, text)):
-            self._forget(desk)
-            if answer:
-                commit(desk, "", hearing.turn)
-                desk.cue(Cue.ENDED)
+            self._forget(desk, answer=answer)
             return
         desk.emit(UserSpeech(turn=hearing.turn, frame=desk.frame - hearing.silence_frames, active=False))
         desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=True))
@@ -136,24 +153,35 @@ class TurnsPolicy:
         soon = (desk.hearing.onset_frame - mind.reply_end_frame) * FRAME_S <= self.config.afterword_s
         return soon and not mind.reply_asked and self.config.overlap.lexicon.is_backchannel(text)
 
-    def _forget(self, desk: Desk) -> None:
+    def _forget(self, desk: Desk, *, answer: bool = False) -> None:
+        """Nothing was said. An answer that the sound cut off before it was audible is given after all."""
+        due = answer or desk.mind.owed
         roll_back(desk)
         desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.frame - desk.hearing.silence_frames, active=False))
         self._end_turn(desk, enrol=False)
         desk.cue(Cue.NOTHING)
+        if due:
+            commit(desk, "", desk.hearing.turn)
+            desk.cue(Cue.ENDED)
 
     def _end_turn(self, desk: Desk, *, enrol: bool) -> None:
         desk.cancel(desk.reading)
         desk.reading = None
-        self._clear_verdicts(desk)
+        self._reset(desk)
         desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=enrol)
-        desk.mind = replace(desk.mind, prefilled=0, closing_frames=0, answer=False)
+
+    def _reset(self, desk: Desk) -> None:
+        self._clear_verdicts(desk)
+        desk.cancel(desk.mind.prefill_ticket)
+        desk.mind = replace(desk.mind, prefill_ticket=None, prefilled=0, closing_frames=0, answer=False, owed=False)
 
     def _clear_verdicts(self, desk: Desk) -> None:
         mind: TurnsMind = desk.mind
         desk.cancel(mind.sound_ticket)
         desk.cancel(mind.words_ticket)
-        desk.mind = replace(mind, sound=None, sound_ticket=None, words=None, words_ticket=None, scored="")
+        desk.mind = replace(
+            mind, sound=None, sound_ticket=None, sound_asked=False, words=None, words_ticket=None, scored=""
+        )
 
     def _onset(self, desk: Desk) -> None:
         hearing = desk.hearing
@@ -165,6 +193,7 @@ class TurnsPolicy:
             desk.emit(UserSpeech(turn=hearing.turn, frame=hearing.onset_frame, active=True))
             if desk.floor is Floor.THINKING:
                 stop(desk, "the user went on")
+                desk.mind = replace(desk.mind, owed=True)
             elif desk.floor is Floor.SPEAKING:
                 hold_breath(desk)
             desk.cue(Cue.ONSET)
@@ -188,23 +217,31 @@ class TurnsPolicy:
         return reply.text.rstrip().endswith("?")
 
     def _listen(self, desk: Desk) -> None:
-        hearing, mind = desk.hearing, desk.mind
-        text = hearing.transcript
-        if mind.closing_frames:
+        hearing, pause_frames = desk.hearing, desk.config.hearing.pause_frames
+        if desk.mind.closing_frames:
             self._close(desk)
             return
-        if hearing.silence_frames == desk.config.hearing.pause_frames and mind.sound_ticket is None:
-            pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
-            ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
-            desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket)
-        if not hearing.settled or hearing.silence_frames < desk.config.hearing.pause_frames:
+        if hearing.silence_frames < pause_frames:
             self._read_ahead(desk)
             return
-        if text and text != desk.mind.scored:
-            self._score(desk, text)
-            if self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text):
-                fork(desk, text)
-        self._maybe_finish(desk)
+        if hearing.silence_frames == pause_frames and not desk.mind.sound_asked:
+            pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
+            ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
+            desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket, sound_asked=True)
+        # The last reading may lack two or three frames of the voice's decay: its words are good enough to guess on, and
+        # the guess stays if the final reading finds the same words.
+        unread = len(hearing.frames) - hearing.silence_frames - hearing.read_frames
+        if unread <= self.config.guess_unread_frames:
+            self._guess(desk, hearing.transcript)
+        if hearing.settled:
+            self._maybe_finish(desk)
+
+    def _guess(self, desk: Desk, text: str) -> None:
+        if not words_of(text) or same_words(text, desk.mind.scored):
+            return
+        self._score(desk, text)
+        if self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text):
+            fork(desk, text)
 
     def _maybe_finish(self, desk: Desk) -> None:
         hearing, mind = desk.hearing, desk.mind
@@ -214,6 +251,8 @@ class TurnsPolicy:
                 self._forget(desk)
             return
         if not self.config.ends_turns:
+            return
+        if (mind.sound_ticket or mind.words_ticket) and hearing.silence_s < self.config.verdict_s:
             return
         evidence = EndpointEvidence(
             sound=mind.sound,

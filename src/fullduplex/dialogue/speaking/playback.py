@@ -24,7 +24,10 @@ class PlaybackConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
-    """The loudspeaker as the core knows it. `utterance` 0 means none yet."""
+    """The loudspeaker as the core knows it. `utterance` 0 means none yet.
+
+    `parting_sent`: what had been sent of the utterance before, if it was flushed and the answer is still on the way.
+    """
 
     utterance: int = 0
     epoch: int = 0
@@ -32,6 +35,7 @@ class Playback:
     heard: int = 0
     held: bool = False
     flush_frames: int = 0
+    parting_sent: int = 0
 
     @property
     def flushing(self) -> bool:
@@ -41,7 +45,8 @@ class Playback:
 
 def begin(playback: Playback, utterance: int) -> Playback:
     """A new utterance follows."""
-    return replace(playback, utterance=utterance, sent=0, heard=0, held=False)
+    parting = playback.sent if playback.flushing else 0
+    return replace(playback, utterance=utterance, sent=0, heard=0, held=False, parting_sent=parting)
 
 
 def hold(playback: Playback) -> tuple[Playback, list[Flush]]:
@@ -71,12 +76,12 @@ def acknowledge(playback: Playback, heard: Heard) -> Playback:
     return replace(playback, heard=max(playback.heard, samples))
 
 
-def pump(playback: Playback, reply: Reply, config: PlaybackConfig) -> tuple[Playback, list[AudioOut]]:
-    """One frame later: what to send now."""
+def pump(playback: Playback, reply: Reply, config: PlaybackConfig, *, frames: int) -> tuple[Playback, list[AudioOut]]:
+    """`frames` frames later: what to send now."""
     if playback.flushing:
-        frames = playback.flush_frames + 1
-        if frames * FRAME_S <= config.flush_wait_s:
-            return replace(playback, flush_frames=frames), []
+        waited = playback.flush_frames + frames
+        if waited * FRAME_S <= config.flush_wait_s:
+            return replace(playback, flush_frames=waited), []
         playback = replace(playback, flush_frames=0, sent=playback.heard)
     if playback.held:
         return playback, []

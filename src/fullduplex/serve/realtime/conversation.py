@@ -11,6 +11,7 @@ from typing import Any
 
 from fullduplex.base.units import FRAME_S, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
+from fullduplex.dialogue.history import History
 from fullduplex.numerics.signal import pcm16_from_float
 from fullduplex.serve.realtime.settings import Refusal, Settings, described
 from fullduplex.serve.realtime.wire import WireError
@@ -207,6 +208,16 @@ class Conversation:
         if taker is not None:
             taker(event)
 
+    def progress(self, history: History) -> None:
+        """How much of the open reply has been heard by now, for clients that show it."""
+        if self.open is None or not self.settings.playback_acks:
+            return
+        item = self.open.item
+        heard = next((each.text for each in reversed(history.items) if each.utterance == item.utterance), "")
+        if heard != item.text:
+            item.text = heard
+            self.extension("heard", item_id=item.item_id, text=heard, complete=False, done=False, cause="")
+
     def _user_speech(self, event: ev.UserSpeech) -> None:
         ms = max(round(event.frame * FRAME_S * _MS), 0)
         if event.active:
@@ -339,7 +350,7 @@ class Conversation:
         self.emit("response.content_part.done", **where, part=self._part(response))
         self.emit("response.output_item.done", response_id=response.response_id, output_index=0, item=item.message())
         self.emit("conversation.item.done", previous_item_id=None, item=item.message())
-        self.extension("heard", item_id=item.item_id, text=event.heard, complete=event.complete, cause=event.cause)
+        self.extension("heard", item_id=item.item_id, text=event.heard, complete=event.complete, done=True, cause=event.cause)
         status, details = "completed", None
         if not event.complete:
             reason = "client_cancelled" if event.cause in _BY_CLIENT else "turn_detected"

@@ -1,0 +1,217 @@
+"""Everything that can go wrong at the door and on the wire, over a real socket."""
+
+import asyncio
+import json
+import time
+
+import aiohttp
+import pytest
+
+from fakes import FakePorts
+from fullduplex.serve.gate import ServeConfig
+
+
+async def status_of(server, **options) -> tuple[int, str]:
+    """The HTTP answer to an attempt to connect."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", **options.pop("headers", {})}
+    async with server.http.get(f"{server.url}/v1/realtime", headers=headers) as reply:
+        return reply.status, (await reply.json())["error"]["code"]
+
+
+async def test_shutdown_tells_the_clients_and_is_quick(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0), FakePorts) as server:
+        client = await server.connect()
+        began = time.monotonic()
+        ending = asyncio.create_task(server.runner.cleanup())
+        error = await client.wait("error")
+        assert error["error"]["code"] == "shutdown"
+        assert await client.closed() == 1001
+        await ending
+        assert time.monotonic() - began < 5.0
+
+
+async def test_a_new_client_is_refused_while_the_server_shuts_down(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0), FakePorts) as server:
+        await server.app.shutdown()
+        assert await status_of(server) == (503, "shutting_down")
+        async with server.http.get(f"{server.url}/healthz") as reply:
+            assert reply.status == 503
+            assert (await reply.json())["status"] == "draining"
+
+
+async def test_keys(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0, api_key="sesame"), FakePorts) as server:
+        assert await status_of(server) == (401, "invalid_api_key")
+        assert await status_of(server, headers={"Authorization": "Bearer wrong"}) == (401, "invalid_api_key")
+        client = await server.connect(headers={"Authorization": "Bearer sesame"})
+        await client.close()
+        client = await server.connect(protocols=("realtime", "openai-insecure-api-key.sesame"))
+        assert client.socket.protocol == "realtime"
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("same", True),
+        ("http://localhost:3000", True),
+        ("https://friend.example", True),
+        ("https://evil.example", False),
+        ("https://localhost.evil.example", False),
+        ("null", False),
+    ],
+)
+async def test_origins(serve_with, origin: str | None, allowed: bool) -> None:
+    config = ServeConfig(port=0, allowed_origins=("https://friend.example",))
+    async with serve_with(config, FakePorts) as server:
+        headers = {} if origin is None else {"Origin": server.url if origin == "same" else origin}
+        if allowed:
+            client = await server.connect(headers=headers)
+            await client.close()
+        else:
+            assert await status_of(server, headers=headers) == (403, "origin_not_allowed")
+
+
+async def test_a_foreign_name_for_a_loopback_server_is_refused(server) -> None:
+    headers = {"Origin": "http://rebound.example", "Host": "rebound.example"}
+    assert await status_of(server, headers=headers) == (403, "origin_not_allowed")
+
+
+async def test_too_many_sessions(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0, max_sessions=2), FakePorts) as server:
+        clients = [await server.connect(), await server.connect()]
+        assert await status_of(server) == (503, "too_many_sessions")
+        async with server.http.get(f"{server.url}/healthz") as reply:
+            health = await reply.json()
+        assert (health["sessions"], health["full"]) == (2, True)
+        await clients[0].close()
+        await asyncio.sleep(0.1)
+        await (await server.connect()).close()
+
+
+async def test_garbage_gets_an_error_and_the_session_goes_on(server) -> None:
+    client = await server.connect()
+    await client.socket.send_str("{")
+    await client.socket.send_str("[1, 2]")
+    await client.socket.send_bytes(b"\x00\x01")
+    await client.send("no.such.event", event_id="mine")
+    await client.send("input_audio_buffer.append", audio="AAA=")
+    await client.send("input_audio_buffer.append", audio="A")
+    await client.socket.send_str('{"type":' * 2000)
+    await client.wait("error", count=7)
+    codes = [event["error"]["code"] for event in client.of("error")]
+    assert codes == [
+        "invalid_json",
+        "invalid_json",
+        "invalid_event_type",
+        "invalid_event_type",
+        "invalid_value",
+        "invalid_value",
+        "invalid_json",
+    ]
+    assert client.of("error")[3]["error"]["event_id"] == "mine"
+    await client.say("hello there")
+    await client.silence(0.6)
+    await client.wait("response.done")
+    await client.close()
+
+
+async def test_an_oversized_message_closes_with_1009(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0, max_message_bytes=10_000), FakePorts) as server:
+        client = await server.connect()
+        await client.send("input_audio_buffer.append", audio="A" * 20_000)
+        assert await client.closed() == 1009
+
+
+async def test_idle_and_endless_sessions_end(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0, idle_s=0.3), FakePorts) as server:
+        client = await server.connect()
+        assert await client.closed() == 4408
+        assert client.of("error")[-1]["error"]["code"] == "idle"
+    async with serve_with(ServeConfig(port=0, max_session_s=0.4), FakePorts) as server:
+        client = await server.connect()
+        await client.silence(0.6)
+        assert await client.closed() == 4410
+        assert client.of("error")[-1]["error"]["code"] == "too_long"
+
+
+async def test_a_client_that_does_not_read_is_disconnected_and_others_go_on(serve_with) -> None:
+    config = ServeConfig(port=0, max_outbox_bytes=60_000, send_timeout_s=0.5)
+    long = FakePorts({"count": " ".join(f"w{i}" for i in range(400))})
+    async with serve_with(config, lambda: long) as server:
+        good = await server.connect()
+        connector = aiohttp.TCPConnector()
+        async with aiohttp.ClientSession(connector=connector) as http:
+            slow = await http.ws_connect(f"{server.url}/v1/realtime", max_msg_size=0)
+            slow._conn.protocol.pause_reading()
+            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x" * 5000}]}
+            for i in range(3000):
+                await slow.send_json({"type": "conversation.item.create", "item": {**item, "id": f"i{i}"}})
+                await slow.send_json({"type": "conversation.item.retrieve", "item_id": f"i{i}"})
+                if slow._conn is None or slow._conn.transport.is_closing() or i > 600:
+                    break
+            async with asyncio.timeout(10):
+                while True:
+                    async with server.http.get(f"{server.url}/metrics") as reply:
+                        if 'fullduplex_closed_total{cause="slow_reader"} 1.0' in await reply.text():
+                            break
+                    await asyncio.sleep(0.05)
+            slow._conn.transport.abort()
+        await good.say("hello there")
+        await good.silence(0.6)
+        await good.wait("response.created")
+        await good.close()
+
+
+async def test_a_client_that_vanishes_frees_its_place(serve_with) -> None:
+    async with serve_with(ServeConfig(port=0, max_sessions=1), FakePorts) as server:
+        client = await server.connect()
+        client.socket._conn.transport.abort()
+        async with asyncio.timeout(5):
+            while (await status_of(server))[0] == 503:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_broken_core_ends_the_session_with_1011(server, monkeypatch, caplog) -> None:
+    client = await server.connect()
+    monkeypatch.setattr("fullduplex.serve.worker.Worker.turn", lambda self, now_s: 1 / 0)
+    await client.send("input_audio_buffer.clear")
+    assert await client.closed() == 1011
+    assert client.of("error")[-1]["error"]["code"] == "internal_error"
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_the_page_its_parts_and_its_headers(server) -> None:
+    async with server.http.get(f"{server.url}/") as reply:
+        page = await reply.text()
+        assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
+    names = [part.split('"')[0] for part in page.split('="/web/')[1:]]
+    assert {"main.js", "style.css", "icon.svg"} <= set(names)
+    for name in (*names, "worklet.js", "audio.js", "connection.js", "timeline.js", "transcript.js"):
+        async with server.http.get(f"{server.url}/web/{name}") as reply:
+            text = await reply.text()
+            assert reply.status == 200, name
+        assert "http://" not in text.replace("http://www.w3.org/", "")
+        assert "https://" not in text
+    for path in ("/nothing", "/web/../app.py", "/web/%2e%2e/app.py"):
+        async with server.http.get(server.url + path) as reply:
+            assert reply.status == 404
+            assert "error" in json.loads(await reply.text())
+    async with server.http.get(f"{server.url}/v1/realtime") as reply:
+        assert reply.status == 426
+
+
+async def test_metrics_tell_what_happened(server) -> None:
+    client = await server.connect()
+    await client.say("hello there")
+    await client.silence(0.5)
+    await client.wait("response.done")
+    async with server.http.get(f"{server.url}/metrics") as reply:
+        text = await reply.text()
+    assert "fullduplex_sessions 1.0" in text
+    assert 'fullduplex_lane_waiting{lane="brain"} 0.0' in text
+    assert "fullduplex_reply_gap_seconds_count 1.0" in text
+    assert float(next(x for x in text.splitlines() if x.startswith("fullduplex_step_seconds_count")).split()[1]) > 20
+    await client.close()
