@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N acts of the script")
     parser.add_argument("--brain", default="small", choices=sorted(BRAINS))
     parser.add_argument(
-        "--ttfs-p99", type=float, default=0.55, metavar="S", help="the recogniser's measured latency, see README.md"
+        "--ttfs-p99", type=float, default=0.45, metavar="S", help="the recogniser's measured latency, see README.md"
     )
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="write sound and transcripts there")
     parser.add_argument("--json", action="store_true", help="one JSON line instead of indented JSON")

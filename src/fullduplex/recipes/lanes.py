@@ -220,17 +220,13 @@ class SimulatedLanes:
             pass
         results: list[Result] = []
         while self._due and self._due[0].at_s <= now_s:
-            due = heapq.heappop(self._due)
-            if due.result.ticket not in self._cancelled:
-                results.append(due.result)
+            results.append(heapq.heappop(self._due).result)
         return results
 
     def next_arrival_s(self, by_s: float) -> float | None:
         """When the next result arrives, if one does by `by_s`; runs whatever work begins before that."""
         while self._advance(by_s):
             pass
-        while self._due and self._due[0].result.ticket in self._cancelled:
-            heapq.heappop(self._due)
         return self._due[0].at_s if self._due and self._due[0].at_s <= by_s else None
 
     def _advance(self, now_s: float) -> bool:
@@ -239,11 +235,8 @@ class SimulatedLanes:
             running = self._running[lane]
             if running is None and self._waiting[lane]:
                 request, asked_s = self._waiting[lane].popleft()
-                if request.ticket in self._cancelled:
-                    moved = True
-                    continue
-                results = self._run(request, partial(self._cancelled.__contains__, request.ticket))
-                running = self._running[lane] = _Running(request, results, asked_s)
+                running = self._running[lane] = _Running(request, iter(()), asked_s)
+                running.results = self._run(request, partial(getattr, running, "cancelled"))
             if running is not None and running.free_s < now_s:
                 self._produce(lane, running)
                 moved = True
@@ -251,7 +244,7 @@ class SimulatedLanes:
 
     def _produce(self, lane: Lane, running: _Running) -> None:
         """The next result of the running request, and when it arrives."""
-        if running.request.ticket in self._cancelled:
+        if running.cancelled:
             self._running[lane] = None
             self._hand_over(lane, running.free_s)
             return

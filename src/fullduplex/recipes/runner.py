@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.desk import SessionState
 from fullduplex.dialogue.events import Ask, Cancel, Event, Frame, Input
-from fullduplex.dialogue.ports import Pcm
+from fullduplex.dialogue.ports import Generate, Generated, Pcm, Result
 from fullduplex.dialogue.session import Session
 from fullduplex.recipes.lanes import Lanes
 
@@ -52,6 +53,7 @@ class Runner:
         self.step_s = 0.0
         self.lanes = lanes
         self._log = log
+        self._known_chars = {r.ticket: r.received_chars for r in self.state.pending if isinstance(r, Generate)}
         for request in self.state.pending:  # a restored conversation asks again for what it was waiting for
             lanes.submit(request, self.now_s)
 
@@ -63,15 +65,29 @@ class Runner:
     def step(self, pcm: Pcm, inputs: tuple[Input, ...] = (), *, echo_share: float = 0.0) -> list[Event]:
         """One frame of sound; returns the events that concern the outside world."""
         now_s = self.now_s + FRAME_S
-        arrived = tuple(self.lanes.collect(now_s))
+        arrived = self._collect(now_s)
         index = self.state.frame_index
         return self._take(Frame(index=index, pcm=pcm, echo_share=echo_share, inputs=(*arrived, *inputs)), now_s)
 
     def react(self, now_s: float | None = None) -> list[Event]:
         """Take results that have arrived in the middle of a frame, at `now_s`, instead of waiting for its end."""
         at_s = self.now_s if now_s is None else now_s
-        arrived = tuple(self.lanes.collect(at_s))
+        arrived = self._collect(at_s)
         return self._take(Frame(index=self.state.frame_index, pcm=_NO_SOUND, inputs=arrived), at_s) if arrived else []
+
+    def _collect(self, now_s: float) -> tuple[Result, ...]:
+        """Results that have arrived, without what a restored conversation has heard of an answer already."""
+        results: list[Result] = []
+        for result in self.lanes.collect(now_s):
+            known = self._known_chars.get(result.ticket, 0)
+            if known and isinstance(result, Generated):
+                self._known_chars[result.ticket] = max(known - len(result.text), 0)
+                rest = result.text[known:]
+                if rest or result.done:
+                    results.append(replace(result, text=rest))
+            else:
+                results.append(result)
+        return tuple(results)
 
     def _take(self, frame: Frame, now_s: float) -> list[Event]:
         if self._log is not None:

@@ -27,7 +27,7 @@ class HearingConfig:
     """
 
     enter: float = 0.5
-    leave: float = 0.35
+    leave: float = 0.5
     onset_frames: int = 2
     preroll_frames: int = 12
     partial_frames: int = 8

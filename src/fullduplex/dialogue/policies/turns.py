@@ -63,6 +63,7 @@ class TurnsMind:
     scored: str = ""
     prefill_ticket: int | None = None
     prefilled: int = 0
+    prepared: int = -1
     reply_end_frame: int = -(10**9)
     reply_asked: bool = False
     closing_frames: int = 0
@@ -105,6 +106,8 @@ class TurnsPolicy:
             self._overlap(desk)
         if desk.floor is Floor.LISTENING:
             self._listen(desk)
+        elif desk.floor is Floor.IDLE:
+            self._prepare(desk)
         if desk.floor in (Floor.SPEAKING, Floor.OVERLAP) and desk.reply is not None:
             desk.mind = replace(
                 desk.mind, reply_end_frame=desk.frame, reply_asked=desk.reply.text.rstrip().endswith("?")
@@ -270,6 +273,16 @@ class TurnsPolicy:
         messages = desk.prompt(text.rstrip(" .?!,"))
         ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
         desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None)
+
+    def _prepare(self, desk: Desk) -> None:
+        """Nobody speaks: let the brain read the conversation as it was heard, so that the next turn finds it ready."""
+        mind: TurnsMind = desk.mind
+        if mind.prefill_ticket is not None or mind.prepared == len(desk.history.items):
+            return
+        messages = desk.prompt()
+        if messages:
+            ticket = desk.ask(lambda t: Prefill(ticket=t, messages=messages))
+            desk.mind = replace(mind, prefill_ticket=ticket, prepared=len(desk.history.items))
 
     def _read_ahead(self, desk: Desk) -> None:
         """Let the brain read the stable words while the user is still speaking."""
