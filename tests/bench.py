@@ -3,6 +3,7 @@
 import numpy as np
 
 from fakes import FakeEar, FakePorts, read
+from fullduplex.base.chat import Sampling
 from fullduplex.base.units import FRAME_SAMPLES, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue.desk import SessionConfig, SessionState
@@ -13,6 +14,10 @@ from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.runner import Runner
 
 VOICE_FRAME = FRAME_SAMPLES * VOICE_RATE_HZ // 16_000
+
+
+# Room for long replies, whatever the default for real brains is.
+ROOMY = SessionConfig(sampling=Sampling(max_tokens=400))
 
 
 def charge(request: object, index: int) -> float:
@@ -32,7 +37,7 @@ class Bench:
         answers_flush: bool = True,
     ) -> None:
         self.ports = ports or FakePorts()
-        self.session = Session(ear=FakeEar(), policy=policy or TurnsPolicy(), config=config or SessionConfig())
+        self.session = Session(ear=FakeEar(), policy=policy or TurnsPolicy(), config=config or ROOMY)
         self.lanes = SimulatedLanes(self.ports.run, charge=charge)
         self.frames: list[ev.Frame] = []
         self.runner = Runner(self.session, self.lanes, state=state, log=self.frames.append)
@@ -41,6 +46,7 @@ class Bench:
         self.events: list[tuple[int, ev.Event]] = []
         self.played: list[np.ndarray] = []
         self.pieces: list[tuple[int, int, int]] = []
+        self.sound_of: dict[int, list[np.ndarray]] = {}
         self.answers_flush = answers_flush
 
     def hear(self, pcm: np.ndarray, *inputs: ev.Input) -> None:
@@ -65,6 +71,10 @@ class Bench:
         out, self.speaker, report = ls.pull(self.speaker, VOICE_FRAME)
         self.played.append(out)
         if report is not None:
+            at = 0
+            for utterance, start, stop in report.pieces:
+                self.sound_of.setdefault(utterance, []).append(out[at : at + stop - start])
+                at += stop - start
             self.pieces += report.pieces
             self._report(report)
 
@@ -73,6 +83,11 @@ class Bench:
 
     def of(self, kind: type) -> list:
         return [event for _, event in self.events if isinstance(event, kind)]
+
+    def heard_of(self, utterance: int) -> str:
+        """The words of one reply, from its sound."""
+        sound = np.concatenate(self.sound_of.get(utterance, [np.zeros(1, np.float32)]))
+        return read(sound[sound != 0.0], rate_hz=VOICE_RATE_HZ)
 
     @property
     def heard(self) -> str:

@@ -100,9 +100,11 @@ class FakePorts:
             unfinished = request.messages[-1].text.split()[-1:] in (["and"], ["the"], ["because"], ["me"])
             yield ports.EndScored(ticket=ticket, probability=0.02 if unfinished else 0.9)
         elif isinstance(request, ports.Generate):
-            user = request.messages[-1].text
+            user = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
             self.prompts.append((request, user))
-            for word in self.replies.get(user, self.default).split():
+            begun = request.messages[-1].text.split() if request.messages[-1].role == "assistant" else []
+            words = self.replies.get(user, self.default).split()[len(begun) :]
+            for word in words[: request.sampling.max_tokens]:
                 if cancelled():
                     return
                 yield ports.Generated(ticket=ticket, text=word + " ", done=False)

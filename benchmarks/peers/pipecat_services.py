@@ -175,18 +175,32 @@ class BrainService(LLMService):
 
 
 class VoiceService(TTSService):
-    """A voice in this process, one sentence at a time (pipecat's default aggregation)."""
+    """A voice in this process, one sentence at a time (pipecat's default aggregation), with the times of its words.
+
+    With word times an interrupted reply enters pipecat's context as far as it was heard, as it does in our session.
+    """
 
     def __init__(self, voice: Voice) -> None:
-        settings = TTSSettings(model=None, voice=None, language=None)
-        super().__init__(push_start_frame=True, push_stop_frames=True, sample_rate=VOICE_RATE_HZ, settings=settings)
+        super().__init__(
+            push_text_frames=False,
+            push_start_frame=True,
+            push_stop_frames=True,
+            max_consecutive_zero_audio_contexts=0,
+            sample_rate=VOICE_RATE_HZ,
+            settings=TTSSettings(model=None, voice=None, language=None),
+        )
         self._voice = voice
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
+        self._said = ("", 0)  # a context, and its samples so far: word times count from the beginning of a context
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
         """The sound of one sentence."""
         loop = asyncio.get_running_loop()
         speech = await loop.run_in_executor(self._lane, self._voice.speak, text)
+        before = self._said[1] if self._said[0] == context_id else 0
+        self._said = (context_id, before + speech.pcm_N.size)
         if speech.pcm_N.size:
             sound = (np.clip(speech.pcm_N, -1.0, 1.0) * 32767.0).astype(np.int16).tobytes()
             yield TTSAudioRawFrame(sound, VOICE_RATE_HZ, 1, context_id=context_id)
+        times_s = [(word.text, (before + word.start_samples) / VOICE_RATE_HZ) for word in speech.words]
+        await self.add_word_timestamps(times_s, context_id)

@@ -19,6 +19,12 @@ def find_browser() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+def _first_line(path: Path) -> str:
+    """Of a file that may not exist yet, or not be complete."""
+    text = path.read_text() if path.exists() else ""
+    return text.split("\n")[0] if "\n" in text else ""
+
+
 class Page:
     """One tab."""
 
@@ -58,9 +64,11 @@ class Page:
     async def until(self, script: str, timeout_s: float = 20.0) -> Any:
         """The first true value of an expression."""
         async with asyncio.timeout(timeout_s):
-            while not (value := await self.run(script)):  # noqa: ASYNC110
+            while True:
+                value = await self.run(script)
+                if value:
+                    return value
                 await asyncio.sleep(0.05)
-        return value
 
     async def open(self, url: str) -> None:
         for domain in ("Page", "Runtime", "Log"):
@@ -77,7 +85,7 @@ class Page:
 
     async def screenshot(self, path: Path) -> None:
         result = await self.command("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(result["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(result["data"]))
 
     async def key(self, key: str, code: str) -> None:
         for kind in ("keyDown", "keyUp"):
@@ -113,9 +121,11 @@ async def browsing(folder: Path, *, microphone: Path | None, allow: bool = True)
     port_file = folder / "profile" / "DevToolsActivePort"
     try:
         async with asyncio.timeout(30):
-            while not port_file.exists() or "\n" not in port_file.read_text():
+            while True:
+                port = _first_line(port_file)
+                if port:
+                    break
                 await asyncio.sleep(0.05)
-        port = port_file.read_text().split("\n")[0]
         async with aiohttp.ClientSession() as http:
             async with http.get(f"http://127.0.0.1:{port}/json/list") as reply:
                 target = next(t for t in await reply.json() if t["type"] == "page")

@@ -16,7 +16,7 @@ from fullduplex.serve.gate import ServeConfig
 _FOLDER = Path(__file__).parent
 
 
-def _load(path: Path):  # noqa: ANN202 - a module
+def _load(path: Path):
     spec = importlib.util.spec_from_file_location(f"e2e_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -123,6 +123,32 @@ async def test_typing_stopping_and_a_narrow_screen_without_microphone(tmp_path: 
         assert LONG.startswith(heard)
         assert heard
         assert not page.errors
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
+async def test_devices_that_insist_on_their_own_rate(microphone: Path, tmp_path: Path, rate_hz: int) -> None:
+    insist = (
+        "const Native = AudioContext; globalThis.AudioContext = class extends Native { constructor(options) {"
+        f" if (options.sampleRate) throw new Error('no'); super({{...options, sampleRate: {rate_hz}}}); }} }};"
+    )
+    ports = FakePorts(default="good morning to you")
+    async with (
+        serving(ServeConfig(port=0), lambda: ports) as server,
+        browser.browsing(tmp_path, microphone=microphone) as page,
+    ):
+        await page.command("Page.addScriptToEvaluateOnNewDocument", source=insist)
+        await page.open(server.url)
+        await page.run("document.getElementById('start').click()")
+        await page.until("fullduplexLog.some((e) => e.type === 'response.done')")
+        assert f"{rate_hz} Hz" in await page.run("document.getElementById('audio-text').textContent")
+        done = await page.run("fullduplexLog.find((e) => e.type === 'response.done').event.response")
+        sent = await page.run(
+            "Math.max(...fullduplexLog.filter((e) => e.type === 'audio').map((e) => e.start + e.samples))"
+        )
+        played = await page.run("Math.max(...fullduplexLog.filter((e) => e.type === 'played').map((e) => e.played))")
+    assert done["status"] == "completed"
+    assert played == sent  # to the last sample
+    assert len(ports.prompts[0][1].split()) == 1  # one word was said and one was understood
 
 
 async def test_clear_words_when_the_server_is_full_or_gone(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+import signal
+import socket
+import sys
 import time
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from fakes import FakePorts
+from fullduplex.base.errors import ConfigError
 from fullduplex.serve.gate import ServeConfig
 
 
@@ -217,3 +222,68 @@ async def test_metrics_tell_what_happened(server) -> None:
     assert "fullduplex_reply_gap_seconds_count 1.0" in text
     assert float(next(x for x in text.splitlines() if x.startswith("fullduplex_step_seconds_count")).split()[1]) > 20
     await client.close()
+
+
+_PROGRAM = """
+import sys
+sys.path.insert(0, {tests!r})
+from fakes import FakeEar, FakePorts
+from fullduplex.dialogue.policies.turns import TurnsPolicy
+from fullduplex.dialogue.session import Session
+from fullduplex.recipes.lanes import ThreadPool
+from fullduplex.serve.app import Line, make_app, run
+from fullduplex.serve.gate import ServeConfig
+
+def line(key):
+    return Line(session=Session(ear=FakeEar(), policy=TurnsPolicy()), run=FakePorts().run)
+
+app = make_app(ServeConfig(port={port}), line, ThreadPool())
+run(app, on_ready=lambda: print("ready", flush=True))
+print("ended", flush=True)
+"""
+
+
+async def test_sigterm_ends_a_server_process_in_order() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = _PROGRAM.format(tests=str(Path(__file__).parents[1]), port=port)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"ready\n"
+        async with aiohttp.ClientSession() as http:
+            client = await http.ws_connect(f"http://127.0.0.1:{port}/v1/realtime")
+            assert (await client.receive_json())["type"] == "session.created"
+            process.send_signal(signal.SIGTERM)
+            assert (await client.receive_json())["error"]["code"] == "shutdown"
+            assert (await client.receive()).type is aiohttp.WSMsgType.CLOSE
+        assert await asyncio.wait_for(process.stdout.readline(), 10) == b"ended\n"
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_recordings_are_written_when_asked_for(serve_with, tmp_path) -> None:
+    async with serve_with(ServeConfig(port=0, record_dir=tmp_path), FakePorts) as server:
+        client = await server.connect()
+        await client.silence(0.2)
+        await client.close()
+        async with asyncio.timeout(5):
+            while True:
+                lines = [line for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+                if lines:
+                    break
+                await asyncio.sleep(0.02)
+    assert json.loads(lines[0])["type"] == "session.created"
+    assert len(list(tmp_path.glob("*.flac"))) == 1
+
+
+@pytest.mark.parametrize("field", ["max_sessions", "idle_s", "max_message_bytes"])
+def test_impossible_limits_are_refused(field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        ServeConfig(**{field: 0})
+    with pytest.raises(ConfigError, match="port"):
+        ServeConfig(port=70_000)

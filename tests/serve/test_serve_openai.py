@@ -41,7 +41,7 @@ def check(event: dict) -> None:
     """The event is one that the package knows, with the right fields and no others."""
     model = MODELS[event["type"]]
     parsed = TypeAdapter(model, config=None).validate_python(event, strict=True)
-    unknown = {name for name in extras(parsed)}
+    unknown = set(extras(parsed))
     if "session" in event:
         RealtimeSessionCreateResponse.model_validate(event["session"], strict=True)
         unknown -= {f".session.{name}" for name in SENT_BESIDES}
@@ -141,9 +141,11 @@ class Player:
 
     async def wait(self, kind: str, count: int = 1) -> Any:
         async with asyncio.timeout(12):
-            while len(self.of(kind)) < count:
+            while True:
+                found = self.of(kind)
+                if len(found) >= count:
+                    return found[count - 1]
                 await asyncio.sleep(0.01)
-        return self.of(kind)[count - 1]
 
 
 async def speak(connection: Any, pcm: np.ndarray) -> None:

@@ -2,10 +2,6 @@
 
 import asyncio
 
-import asyncio
-
-from fakes import FakePorts
-
 
 async def test_a_spoken_question_is_answered(server) -> None:
     client = await server.connect()

@@ -11,7 +11,7 @@ from fullduplex.assets.progress import Progress
 from fullduplex.assets.store import find, path, store_root, verify
 from fullduplex.base.errors import FullduplexError
 
-__all__ = ["main"]
+__all__ = ["Meter", "main"]
 
 _EPILOG = """\
 environment:
@@ -104,7 +104,7 @@ def _describe(asset: Asset, download_bytes: int) -> dict[str, object]:
 
 
 def _get(arguments: argparse.Namespace) -> int:
-    show = _Meter(quiet=arguments.quiet)
+    show = Meter(quiet=arguments.quiet)
     try:
         folders = get(arguments.names, report=show, check=arguments.check)
     finally:
@@ -139,7 +139,7 @@ def _path(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class _Meter:
+class Meter:
     """Progress on the error stream: a live bar on a terminal, one line per step otherwise."""
 
     def __init__(self, *, quiet: bool) -> None:

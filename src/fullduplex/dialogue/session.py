@@ -92,8 +92,8 @@ class Policy(Protocol):
         """The user's open turn has been dropped from outside."""
         ...
 
-    def typed(self, desk: Desk, text: str) -> None:
-        """The user typed a message (the session keeps it in the history)."""
+    def typed(self, desk: Desk, text: str, *, respond: bool) -> None:
+        """The user typed a message; the session keeps it in the history and answers it if `respond`."""
         ...
 
 
@@ -246,7 +246,7 @@ class Session:
             self._respond(desk)
 
     def _typed(self, desk: Desk, item: Say) -> None:
-        self.policy.typed(desk, item.text)
+        self.policy.typed(desk, item.text, respond=item.respond)
         if not item.respond:
             desk.history = record_user(desk.history, item.text)
             return

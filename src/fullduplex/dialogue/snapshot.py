@@ -44,10 +44,8 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        array = np.ascontiguousarray(cast("np.ndarray[Any, Any]", value))
-        data = base64.b64encode(array.tobytes()).decode()
-        return {"$array": array.dtype.str, "shape": list(array.shape), "data": data}
+    if isinstance(value, np.ndarray):
+        return _plain_array(cast("np.ndarray[Any, Any]", value))
     if isinstance(value, np.generic):
         return to_plain(value.item())
     if isinstance(value, (tuple, list)):
@@ -58,6 +56,14 @@ def to_plain(value: Any) -> Any:
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"$": type(value).__name__, **fields}
     raise InputError(f"cannot write a {type(value).__name__} into a snapshot")
+
+
+def _plain_array(value: np.ndarray[Any, Any]) -> dict[str, Any]:
+    array = np.ascontiguousarray(value)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"cannot write an array of {array.dtype} into a snapshot; only numbers can be kept")
+    data = base64.b64encode(array.tobytes()).decode()
+    return {"$array": array.dtype.str, "shape": list(array.shape), "data": data}
 
 
 def _from_plain(value: Any, types: dict[str, type[Any]]) -> Any:

@@ -172,7 +172,7 @@ class Pace:
     """`real`: keep step with the wall clock (threads do the work meanwhile). `limit_s`: longest conversation."""
 
     real: bool = False
-    limit_s: float = 600.0
+    limit_s: float = 1800.0
 
 
 def simulate(

@@ -7,6 +7,7 @@ The event loop moves messages; everything that takes time happens on threads (`W
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -189,6 +190,12 @@ async def _open(house: _House, request: web.Request) -> Link:
     config = house.config
     key = secrets.token_hex(6)
     beta = "realtime=v1" in request.headers.get("OpenAI-Beta", "")
+    loop = asyncio.get_running_loop()
+    wake = asyncio.Event()
+
+    def notify() -> None:  # on a lane's thread
+        with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+            loop.call_soon_threadsafe(wake.set)
 
     def build() -> Worker:
         line = house.make_line(key)
@@ -196,7 +203,7 @@ async def _open(house: _House, request: web.Request) -> Link:
         if config.record_dir is not None:
             recorder = Recorder(config.record_dir, time.strftime("%Y%m%d-%H%M%S-") + key)
         return Worker(
-            Runner(line.session, ThreadLanes(line.run, house.pool)),
+            Runner(line.session, ThreadLanes(line.run, house.pool, notify=notify)),
             key=key,
             offer=house.offer,
             metrics=house.metrics,
@@ -207,7 +214,7 @@ async def _open(house: _House, request: web.Request) -> Link:
         )
 
     try:
-        worker = await asyncio.get_running_loop().run_in_executor(house.steps, build)
+        worker = await loop.run_in_executor(house.steps, build)
     except FullduplexError as error:
         _LOG.exception("a conversation could not be opened")
         raise Refused(503, "cannot_open", f"the conversation could not be opened: {error}") from error
@@ -221,7 +228,7 @@ async def _open(house: _House, request: web.Request) -> Link:
         max_outbox_bytes=config.max_outbox_bytes,
         send_timeout_s=config.send_timeout_s,
     )
-    return Link(socket, request.transport, worker, house.steps, limits)
+    return Link(socket, request.transport, worker, wake, house.steps, limits)
 
 
 async def _shut_down(app: web.Application) -> None:

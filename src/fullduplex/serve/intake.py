@@ -95,18 +95,18 @@ class Intake:
         near_16, near_state = self._resampler.step(near, self._states[0])
         far_16, far_state = self._resampler.step(far, self._states[1])
         self._states = (near_state, far_state)
-        self._push(near_16, far_16)
+        self._push(near_16, far_16, now_s)
         limit = round(self.config.max_backlog_s / FRAME_S)
         while len(self._waiting) > limit:
             self._waiting.popleft()
             self._shed += 1
 
-    def _push(self, near: Pcm, far: Pcm) -> None:
+    def _push(self, near: Pcm, far: Pcm, now_s: float) -> None:
         nears, fars = (np.concatenate(pair) for pair in zip(self._rest, (near, far), strict=True))
         count = nears.size // FRAME_SAMPLES
         for i in range(count):
             part = slice(i * FRAME_SAMPLES, (i + 1) * FRAME_SAMPLES)
-            due_s = self._due_s - (count - 1 - i) * FRAME_S
+            due_s = max(self._due_s - (count - 1 - i) * FRAME_S, now_s)
             self._waiting.append(Sound(nears[part], fars[part], due_s))
         self._rest = (nears[count * FRAME_SAMPLES :], fars[count * FRAME_SAMPLES :])
 
@@ -120,7 +120,7 @@ class Intake:
         self.tempo.silence(FRAME_S, now_s, self.config.patience_s)
         self._due_s = now_s
         zeros = np.zeros(FRAME_SAMPLES, np.float32)
-        self._push(zeros, zeros)
+        self._push(zeros, zeros, now_s)
 
     def take(self, now_s: float) -> tuple[Sound | None, int]:
         """The next frame, if there is one, and how many were shed before it."""

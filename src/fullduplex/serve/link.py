@@ -41,6 +41,7 @@ class Link:
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         worker: Worker,
+        wake: asyncio.Event,
         steps: ThreadPoolExecutor,
         config: LinkConfig,
     ) -> None:
@@ -49,7 +50,7 @@ class Link:
         self._transport = transport
         self._steps = steps
         self._config = config
-        self._wake = asyncio.Event()
+        self._wake = wake  # set by whatever gives the worker something to do
         self._room = asyncio.Event()
         self._over = asyncio.Event()
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
@@ -112,9 +113,10 @@ class Link:
         async for message in self.socket:
             self._heard_s = time.monotonic()
             if message.type == WSMsgType.TEXT:
-                self.worker.offer(message.data)
+                self.worker.offer(message.data, self._heard_s)
             elif message.type == WSMsgType.BINARY:
-                self.worker.offer(json.dumps({"type": "binary message"}))  # refused by name, like any unknown event
+                refused = json.dumps({"type": "binary message"})  # by name, like any unknown event
+                self.worker.offer(refused, self._heard_s)
             else:
                 break
             self._wake.set()

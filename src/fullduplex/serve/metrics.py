@@ -61,6 +61,7 @@ class SessionMeter:
         self._metrics = metrics
         self._began = 0
         self._ended = -1
+        self._speaks = False
 
     def take(self, event: ev.Event, frame: int) -> None:
         """One event, which happened at the end of `frame`."""
@@ -70,7 +71,8 @@ class SessionMeter:
             case ev.AudioOut():
                 self._audio(event, frame)
             case ev.Flush():
-                self._metrics.stop_s.observe((frame + 1 - self._began) * FRAME_S)
+                if self._speaks:  # otherwise somebody pressed a button
+                    self._metrics.stop_s.observe((frame + 1 - self._began) * FRAME_S)
             case ev.Dropped():
                 self._metrics.shed_frames.inc(event.frames)
             case ev.DeadlineMissed():
@@ -81,6 +83,7 @@ class SessionMeter:
                 pass
 
     def _speech(self, event: ev.UserSpeech) -> None:
+        self._speaks = event.active
         if event.active:
             self._began = event.frame
         else:

@@ -6,7 +6,6 @@ resampling, the steps of the core) and is called on a thread, one call at a time
 
 import json
 import logging
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, cast
@@ -63,7 +62,6 @@ class Worker:
         self._config = config or WorkerConfig()
         self._runner = runner
         self._echo = echo
-        self._echo_used = False
         self._recorder = recorder
         self._metrics = metrics
         self._meter = SessionMeter(metrics)
@@ -71,16 +69,16 @@ class Worker:
         self._playhead = Playhead()
         self._commands = Commands(runner, self._conversation, self._playhead)
         self._intake = Intake(self._config.intake, now_s)
-        self._inbox: deque[str] = deque()
+        self._inbox: deque[tuple[str, float]] = deque()
         self._inbox_bytes = 0
         self._lost = 0
         self._conversation.hello()
 
     # --- on the event loop --------------------------------------------------------------------------------------------
 
-    def offer(self, text: str) -> None:
+    def offer(self, text: str, now_s: float) -> None:
         """A message has come."""
-        self._inbox.append(text)
+        self._inbox.append((text, now_s))
         self._inbox_bytes += len(text)
 
     @property
@@ -103,11 +101,13 @@ class Worker:
     def turn(self, now_s: float) -> list[str]:
         """Take what has come, let time pass, and return what the client is to be told."""
         while self._inbox and self._intake.waiting < _FRAMES_A_TURN:
-            text = self._inbox.popleft()
+            text, came_s = self._inbox.popleft()
             self._inbox_bytes -= len(text)
-            self._message(text, now_s)
+            self._message(text, came_s, now_s)
         self._frames(now_s, _FRAMES_A_TURN)
         self._silence(now_s)
+        if self._runner.state.pending:
+            self._tell(self._runner.react(), self._runner.state.frame_index, now_s)
         return self._encoded()
 
     def failed(self, message: str) -> list[str]:
@@ -132,13 +132,13 @@ class Worker:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _message(self, text: str, now_s: float) -> None:
+    def _message(self, text: str, came_s: float, now_s: float) -> None:
         event_id: str | None = None
         try:
             event = wire.decode(text)
             event_id = event.event_id
             if isinstance(event.body, wire.Append):
-                self._sound(event.body, now_s)
+                self._sound(event.body, came_s)
                 return
             self._note(text)
             self._frames(now_s, self._intake.waiting)
@@ -162,15 +162,15 @@ class Worker:
         plain = cast("dict[str, Any]", message) if isinstance(message, dict) else {"raw": text}
         self._recorder.message("client", plain)
 
-    def _sound(self, body: wire.Append, now_s: float) -> None:
+    def _sound(self, body: wire.Append, came_s: float) -> None:
         near = pcm_from_pcm16(body.audio)
         mark = body.mark
         if mark is None:
-            utterance, position = self._playhead.utterance, self._playhead.position(now_s)
+            utterance, position = self._playhead.utterance, self._playhead.position(came_s)
         else:
             utterance, position = self._conversation.utterance_of(mark.item_id), mark.samples
             self._commands.obey(mark)
-        self._intake.offer(near, self._playhead.far(near.size, utterance, position), now_s)
+        self._intake.offer(near, self._playhead.far(near.size, utterance, position), came_s)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -210,26 +210,26 @@ class Worker:
     def _step(self, sound: Sound, now_s: float, inputs: tuple[ev.Input, ...]) -> None:
         heard = tuple(self._playhead.report(now_s))
         frame = self._runner.state.frame_index
-        near = self._without_echo(sound)
-        began = time.perf_counter()
-        events = self._runner.step(near, (*heard, *self._commands.take_inputs(), *inputs))
-        self._metrics.step_s.observe(time.perf_counter() - began)
+        near, share = self._without_echo(sound)
+        events = self._runner.step(near, (*heard, *self._commands.take_inputs(), *inputs), echo_share=share)
+        self._metrics.step_s.observe(self._runner.step_s)
         if self._recorder is not None:
             self._recorder.sound(sound.near, sound.far)
+        self._tell(events, frame, now_s)
+
+    def _tell(self, events: list[ev.Event], frame: int, now_s: float) -> None:
         for event in events:
             self._follow(event, now_s)
             self._meter.take(event, frame)
             self._conversation.take(event, frame)
         self._conversation.progress(self._runner.state.history)
 
-    def _without_echo(self, sound: Sound) -> Pcm:
-        if self._echo is None or not (self._echo_used or self._conversation.settings.echo):
-            return sound.near
-        self._echo_used = True
-        if self._conversation.settings.echo:
-            return self._echo.process(sound.near, sound.far)
-        self._echo.process(sound.near, np.zeros_like(sound.far))  # keeps its idea of how much is echo up to date
-        return sound.near
+    def _without_echo(self, sound: Sound) -> tuple[Pcm, float]:
+        """The microphone without echo, and how much of what is left may still be echo."""
+        if self._echo is None or not self._conversation.settings.echo:
+            return sound.near, 0.0
+        near = self._echo.process(sound.near, sound.far)
+        return near, self._echo.echo_share
 
     def _follow(self, event: ev.Event, now_s: float) -> None:
         """The playhead goes with the events."""

@@ -25,15 +25,16 @@ class Verdict(Enum):
 class OverlapConfig:
     """How much evidence it takes.
 
-    While the user still speaks: a stop word, or `min_words` content words and `min_speech_s` of speech, take the floor.
+    While the user still speaks: a stop word, or `min_words` content words that two readings agree on and `min_speech_s` of
+    speech, take the floor. Waiting costs nothing that can be heard: the machine is silent already.
     After a pause of `pause_s`: content words take it if they took longer than `short_s` to say or hold a stop word or a
     question word; anything shorter is a back-channel that the recogniser misheard ("mm-hm" comes out as "meow").
     A sound without words is noise after `wordless_s` of silence. Whoever speaks for `long_speech_s` wants the floor.
     """
 
     min_words: int = 2
-    min_speech_s: float = 0.55
-    short_s: float = 0.6
+    min_speech_s: float = 0.9
+    short_s: float = 0.8
     pause_s: float = 0.19
     wordless_s: float = 0.22
     long_speech_s: float = 2.2
@@ -49,7 +50,8 @@ def judge_overlap(hearing: Hearing, config: OverlapConfig, *, machine_asked: boo
     if lexicon.takes_floor(text):
         return Verdict.INTERRUPT
     words = lexicon.content_words(text)
-    if len(words) >= config.min_words and hearing.speech_s >= config.min_speech_s:
+    agreed = lexicon.content_words(text[: hearing.stable_length])
+    if len(agreed) >= config.min_words and hearing.speech_s >= config.min_speech_s:
         return Verdict.INTERRUPT
     if hearing.settled and hearing.silence_s >= config.pause_s:
         wanted = machine_asked or (words and hearing.speech_s > config.short_s)

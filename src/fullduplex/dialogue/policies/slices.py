@@ -4,19 +4,33 @@
 <idle>) is written. Compaction drops pairs in which nobody said anything, as the released server does.
 """
 
+import re
 from dataclasses import dataclass
 
 from fullduplex.base.chat import Message
 from fullduplex.dialogue.history import escape_controls
 
-__all__ = ["IDLE", "SlicePair", "compact", "merged_messages", "pair_messages"]
+__all__ = [
+    "IDLE",
+    "SlicePair",
+    "as_heard",
+    "compact",
+    "extended",
+    "merged_messages",
+    "pair_messages",
+    "unanswered",
+]
 
 IDLE = "<idle>"
 
 
 @dataclass(frozen=True, slots=True)
 class SlicePair:
-    """One slice: the user's words and the machine's, "" for idle."""
+    """One slice: the user's words and the machine's, "" for idle.
+
+    The machine's slices are kept as they were written: joined without anything between them they are the answer, also
+    where a slice ended inside a word.
+    """
 
     user: str
     machine: str
@@ -25,6 +39,40 @@ class SlicePair:
 def compact(pairs: tuple[SlicePair, ...]) -> tuple[SlicePair, ...]:
     """Without the pairs in which nobody said anything. Compacting as one goes equals compacting at the end."""
     return tuple(pair for pair in pairs if pair.user or pair.machine)
+
+
+def unanswered(pairs: tuple[SlicePair, ...]) -> bool:
+    """Did the user speak last?"""
+    return bool(pairs) and bool(pairs[-1].user) and not pairs[-1].machine
+
+
+def extended(pairs: tuple[SlicePair, ...], text: str, *, fresh: bool) -> tuple[SlicePair, ...]:
+    """With the machine's next slice: it joins the user's slice of the same time, or stands alone.
+
+    `fresh`: it begins an answer, and is no continuation of the words before it.
+    """
+    if unanswered(pairs):
+        return (*pairs[:-1], SlicePair(pairs[-1].user, text))
+    return (*pairs, SlicePair("", f" {text}" if fresh and pairs else text))
+
+
+def as_heard(pairs: tuple[SlicePair, ...], heard: str, *, slices: int) -> tuple[SlicePair, ...]:
+    """Cut the machine's last answer, which has `slices` slices, down to the words that were heard.
+
+    User slices that nothing has answered yet may follow it.
+    """
+    end = len(pairs)
+    while end and not pairs[end - 1].machine:
+        end -= 1
+    start = max(end - slices, 0)
+    answer = pairs[start:end]
+    words = list(re.finditer(r"\S+", "".join(pair.machine for pair in answer)))[: len(heard.split())]
+    left = words[-1].end() if words else 0
+    kept: list[SlicePair] = []
+    for pair in answer:
+        kept.append(SlicePair(pair.user, pair.machine[:left]))
+        left = max(left - len(pair.machine), 0)
+    return compact((*pairs[:start], *kept, *pairs[end:]))
 
 
 def pair_messages(system: str, pairs: tuple[SlicePair, ...], user_slice: str) -> tuple[Message, ...]:
@@ -51,9 +99,10 @@ def merged_messages(system: str, pairs: tuple[SlicePair, ...], user_slice: str) 
         if not text:
             return
         if messages and messages[-1].role == role:
-            messages[-1] = Message(messages[-1].role, f"{messages[-1].text} {text}")
+            between = " " if role == "user" else ""
+            messages[-1] = Message(messages[-1].role, f"{messages[-1].text}{between}{text}")
         else:
-            messages.append(Message("user" if role == "user" else "assistant", text))
+            messages.append(Message("user" if role == "user" else "assistant", text.lstrip()))
 
     for pair in compact(pairs):
         say("user", escape_controls(pair.user))

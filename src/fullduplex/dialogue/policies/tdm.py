@@ -15,13 +15,20 @@ from dataclasses import dataclass, replace
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import InputError
 from fullduplex.base.units import FRAME_S
-from fullduplex.dialogue.branch import withdraw
 from fullduplex.dialogue.delivery import stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import ReplyStarted, ReplyText, UserSpeech, UserText
 from fullduplex.dialogue.history import record_user
 from fullduplex.dialogue.listening.hearing import end_turn
-from fullduplex.dialogue.policies.slices import IDLE, SlicePair, compact, merged_messages, pair_messages
+from fullduplex.dialogue.policies.slices import (
+    IDLE,
+    SlicePair,
+    as_heard,
+    extended,
+    merged_messages,
+    pair_messages,
+    unanswered,
+)
 from fullduplex.dialogue.ports import EndScored, Failed, Generate, Generated, Result, ScoreEnd
 from fullduplex.dialogue.speaking.playback import begin
 from fullduplex.dialogue.speaking.reply import Reply, add_text
@@ -35,7 +42,8 @@ class TdmConfig:
     """`slice_s`: the paper uses 2 s. `slice_tokens`: 10 in the paper's evaluation, 15 in its demo.
 
     `layout`: "pairs" for a duplex model, "merged" for a chat model. `finished`: end-of-message probability above which a
-    chat model answers. `max_slices` bounds one answer, `max_pairs` the slices that are kept.
+    chat model answers. `max_slices` bounds one answer, `max_pairs` the slices that are kept. `read_wait_s`: how
+    long a committed turn waits for its last words to be read.
     """
 
     slice_s: float = 1.0
@@ -44,25 +52,37 @@ class TdmConfig:
     finished: float = 0.3
     max_slices: int = 12
     max_pairs: int = 512
+    read_wait_s: float = 3.0
 
     def __post_init__(self) -> None:
         if not 0.32 <= self.slice_s <= 2.0:
             raise InputError(f"slice_s must be between 0.32 and 2 seconds, got {self.slice_s}")
         if self.layout not in ("pairs", "merged"):
             raise InputError(f"layout must be 'pairs' or 'merged', got {self.layout!r}")
+        if min(self.slice_tokens, self.max_slices, self.max_pairs) < 1:
+            raise InputError("slice_tokens, max_slices and max_pairs must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdmMind:
-    """`pairs` up to now (compacted); `used` words of the open turn that were put into slices; the slice in the making."""
+    """What the policy remembers.
+
+    `pairs` up to now (compacted); `used` words of the open turn that were put into slices; `machine_slice` in the making
+    under `ticket`. `following`: the reply whose end the pairs have not been told; `own` if it is made of slices, of which
+    there are `speaking_slices`. `urged`: the words are to be answered without asking whether they are finished.
+    `closing_frames` counts since the turn was committed from outside (0: it was not), `answer` with a wish for a reply.
+    """
 
     pairs: tuple[SlicePair, ...] = ()
     used: int = 0
-    user_slice: str = ""
     machine_slice: str = ""
     ticket: int | None = None
+    following: int = 0
+    own: bool = False
     speaking_slices: int = 0
-    slices: int = 0
+    urged: bool = False
+    closing_frames: int = 0
+    answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +108,19 @@ class TdmPolicy:
         elif isinstance(result, EndScored):
             finished = result.probability is None or result.probability >= self.config.finished
             desk.mind = replace(mind, ticket=None)
-            if finished:
+            if finished and not desk.hearing.active:  # else it is asked again when the user has paused
                 self._write(desk)
-            else:
-                self._end_slice(desk)
         elif isinstance(result, Failed):
             self._end_slice(desk)
 
     def step(self, desk: Desk, *, onset: bool) -> None:
         """Decide, once a slice."""
         if onset and desk.floor in (Floor.IDLE, Floor.THINKING):
-            desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.hearing.onset_frame, active=True))
-            if desk.floor is Floor.THINKING:
-                self._silence(desk, "the user went on")
-            desk.cue(Cue.ONSET)
+            self._silence(desk, "the user went on")
+            self._take_floor(desk)
+        self._follow(desk)
+        if desk.mind.closing_frames:
+            self._close_when_read(desk)
         if (desk.frame + 1) % round(self.config.slice_s / FRAME_S) == 0:
             self._slice(desk)
 
@@ -110,95 +129,141 @@ class TdmPolicy:
 
     def finish_turn(self, desk: Desk, *, answer: bool = False) -> None:
         """The user's turn ends here: the rest of it is a slice of its own, and finished."""
-        self._read_words(desk)
-        self._write(desk)
+        mind: TdmMind = desk.mind
+        desk.mind = replace(mind, closing_frames=max(mind.closing_frames, 1), answer=mind.answer or answer)
+
+    def forget_turn(self, desk: Desk) -> None:
+        """The user's open turn has been dropped; words that were put into slices stay said."""
+        desk.cancel(desk.mind.ticket)
+        desk.mind = replace(
+            desk.mind, ticket=None, machine_slice="", used=0, urged=False, closing_frames=0, answer=False
+        )
+
+    def typed(self, desk: Desk, text: str, *, respond: bool) -> None:
+        """A typed message is a slice of its own; its answer is made by the session, whole."""
+        if respond:
+            self._silence(desk, "a typed message")
+            self._fold(desk)
+        desk.mind = replace(desk.mind, pairs=self._kept((*desk.mind.pairs, SlicePair(text.strip(), ""))))
 
     def _slice(self, desk: Desk) -> None:
-        desk.mind = replace(desk.mind, slices=desk.mind.slices + 1)
-        had_words = self._read_words(desk)
-        mind: TdmMind = desk.mind
-        if had_words:
-            if desk.reply is not None:
-                self._silence(desk, "new words")
-                if desk.floor in (Floor.SPEAKING, Floor.OVERLAP):
-                    desk.cue(Cue.INTERRUPTED)
-                elif desk.floor is Floor.THINKING:
-                    desk.cue(Cue.ONSET)
-            desk.cancel(mind.ticket)
-            desk.mind = replace(desk.mind, ticket=None, machine_slice="")
+        if self._read_words(desk):
+            desk.cancel(desk.mind.ticket)
+            desk.mind = replace(desk.mind, ticket=None, machine_slice="", urged=False)
+            self._silence(desk, "new words")
+            self._take_floor(desk)
+            self._follow(desk)
             self._consider(desk)
-        elif mind.ticket is None:
+        elif desk.mind.ticket is None and not self._waits(desk):
             self._go_on(desk)
+
+    def _take_floor(self, desk: Desk) -> None:
+        """The user has it from here on."""
+        if desk.floor is not Floor.LISTENING:
+            desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.hearing.onset_frame, active=True))
+            desk.cue(Cue.INTERRUPTED if desk.floor in (Floor.SPEAKING, Floor.OVERLAP) else Cue.ONSET)
 
     def _go_on(self, desk: Desk) -> None:
         """The user is silent in this slice: continue the answer, or reconsider whether they have finished."""
-        reply, mind = desk.reply, desk.mind
-        if reply is not None and not reply.text_done:
+        reply, hearing, mind = desk.reply, desk.hearing, desk.mind
+        if reply is not None and reply.generate_ticket is None and not reply.text_done:
             self._write(desk)
-        elif desk.floor is Floor.LISTENING and not desk.hearing.active:
-            if mind.pairs and mind.pairs[-1].user:
-                self._write(desk) if desk.hearing.silence_s >= 2 * self.config.slice_s else self._consider(desk)
-            elif desk.hearing.silence_s >= self.config.slice_s:
-                self._close_turn(desk)
-                desk.cue(Cue.NOTHING)
+        quiet = hearing.started and hearing.settled and not hearing.active
+        if not quiet or hearing.silence_s < self.config.slice_s:
+            if quiet and desk.floor is Floor.LISTENING and unanswered(mind.pairs):
+                self._consider(desk)
+            return
+        if desk.floor is not Floor.LISTENING:  # a sound without words over the reply
+            desk.hearing = end_turn(hearing, desk.config.hearing, enrol=False)
+            desk.mind = replace(desk.mind, used=0)
+        elif unanswered(mind.pairs) and not mind.urged:
+            desk.mind = replace(mind, urged=hearing.silence_s >= 2 * self.config.slice_s)
+            self._consider(desk)
+        else:
+            self._close_turn(desk)
+            desk.cue(Cue.NOTHING)
+
+    def _close_when_read(self, desk: Desk) -> None:
+        mind: TdmMind = desk.mind
+        if self._waits(desk) or desk.floor is not Floor.LISTENING:
+            return
+        if not desk.hearing.settled and mind.closing_frames * FRAME_S <= self.config.read_wait_s:
+            desk.mind = replace(mind, closing_frames=mind.closing_frames + 1)
+            return
+        self._read_words(desk)
+        wanted = mind.answer or unanswered(desk.mind.pairs)
+        desk.cancel(mind.ticket)
+        desk.mind = replace(desk.mind, ticket=None, machine_slice="", urged=True, closing_frames=0, answer=False)
+        if wanted:
+            self._write(desk)
+        else:
+            self._close_turn(desk)
+            desk.cue(Cue.NOTHING)
 
     def _consider(self, desk: Desk) -> None:
-        if self.config.layout == "pairs":
+        """Is it the machine's turn? A duplex model says so itself; a chat model does not cut in."""
+        if self.config.layout == "pairs" or desk.mind.urged:
             self._write(desk)
-            return
-        messages = self._messages(desk)
-        ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
-        desk.mind = replace(desk.mind, ticket=ticket)
+        elif not self._waits(desk) and not desk.hearing.active:
+            messages = self._messages(desk)
+            ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
+            desk.mind = replace(desk.mind, ticket=ticket)
 
     def _read_words(self, desk: Desk) -> bool:
         """Move the words that are new and sure into the user's slice; were there any?"""
         hearing, mind = desk.hearing, desk.mind
         text = hearing.transcript if hearing.settled else hearing.transcript[: hearing.stable_length]
         words = text.split()[mind.used :]
-        user_slice = " ".join(words)
-        pairs = (*mind.pairs, SlicePair(user_slice, ""))[-self.config.max_pairs :] if words else mind.pairs
-        desk.mind = replace(mind, used=mind.used + len(words), user_slice=user_slice, pairs=pairs)
         if words:
+            user_slice = " ".join(words)
+            pairs = self._kept((*mind.pairs, SlicePair(user_slice, "")))
+            desk.mind = replace(mind, used=mind.used + len(words), pairs=pairs)
             desk.history = record_user(desk.history, user_slice)
             desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=False))
         return bool(words)
+
+    def _kept(self, pairs: tuple[SlicePair, ...]) -> tuple[SlicePair, ...]:
+        return pairs[-self.config.max_pairs :]
 
     def _messages(self, desk: Desk) -> tuple[Message, ...]:
         mind: TdmMind = desk.mind
         if self.config.layout == "merged":
             return merged_messages(desk.history.system, mind.pairs, "")
-        if mind.pairs and mind.pairs[-1].user and not mind.pairs[-1].machine:
+        if unanswered(mind.pairs):
             return pair_messages(desk.history.system, mind.pairs[:-1], mind.pairs[-1].user)
         return pair_messages(desk.history.system, mind.pairs, "")
 
     def _write(self, desk: Desk) -> None:
         """Ask for a slice of output."""
-        mind: TdmMind = desk.mind
         messages = self._messages(desk)
-        if messages[-1].role == "system":
+        if self._waits(desk) or not messages or messages[-1].role == "system":
             return
         sampling = replace(desk.config.sampling, max_tokens=self.config.slice_tokens)
         ticket = desk.ask(lambda t: Generate(ticket=t, messages=messages, sampling=sampling))
-        desk.mind = replace(mind, ticket=ticket, machine_slice="")
+        desk.mind = replace(desk.mind, ticket=ticket, machine_slice="")
 
     def _end_slice(self, desk: Desk) -> None:
         """The slice is complete: speak it, or stay idle."""
         mind: TdmMind = desk.mind
-        text = mind.machine_slice.replace(IDLE, "").strip()
-        idle = not text
-        desk.mind = mind = replace(mind, ticket=None, machine_slice="", pairs=_extended(mind.pairs, text))
-        if idle:
+        text = mind.machine_slice.replace(IDLE, "")
+        desk.mind = replace(mind, ticket=None, machine_slice="")
+        if self._waits(desk):  # the reply was stopped from outside while this was being written
+            return
+        if not text.strip():
             if desk.reply is not None:
                 desk.reply = add_text(desk.reply, "", desk.config.clauses, done=True)
             return
-        if desk.reply is None:
+        fresh = desk.reply is None
+        if fresh:
             self._begin(desk)
         reply = desk.reply
         assert reply is not None
+        text = text.lstrip() if fresh else text
         speaking = desk.mind.speaking_slices + 1
-        desk.mind = replace(desk.mind, speaking_slices=speaking)
+        pairs = self._kept(extended(desk.mind.pairs, text, fresh=fresh))
+        desk.mind = replace(desk.mind, speaking_slices=speaking, pairs=pairs)
         last = speaking >= self.config.max_slices
-        desk.reply = grown = add_text(reply, text + " ", desk.config.clauses, done=last)
+        desk.reply = grown = add_text(reply, text, desk.config.clauses, done=last)
         for clause in grown.clauses[len(reply.clauses) :]:
             desk.emit(ReplyText(utterance=grown.utterance, text=clause.text))
 
@@ -206,56 +271,51 @@ class TdmPolicy:
         turn = desk.hearing.turn
         desk.reply = Reply(utterance=desk.new_utterance(), answers="", generate_ticket=None, committed=True)
         desk.playback = begin(desk.playback, desk.reply.utterance)
-        desk.mind = replace(desk.mind, speaking_slices=0)
+        desk.mind = replace(desk.mind, speaking_slices=0, following=desk.reply.utterance, own=True)
         desk.emit(UserText(turn=turn, text=desk.hearing.transcript, stable=0, final=True))
         desk.emit(ReplyStarted(utterance=desk.reply.utterance, turn=turn))
         self._close_turn(desk)
-        if desk.floor is not Floor.SPEAKING:
-            desk.cue(Cue.ENDED)
+        desk.cue(Cue.ENDED)
 
     def _close_turn(self, desk: Desk) -> None:
         desk.cancel(desk.reading)
         desk.reading = None
         desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.frame - desk.hearing.silence_frames, active=False))
         desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=True)
-        desk.mind = replace(desk.mind, used=0)
+        desk.mind = replace(desk.mind, used=0, urged=False)
 
     def _silence(self, desk: Desk, cause: str) -> None:
-        """Stop speaking; the pairs keep only what was heard."""
-        reply = desk.reply
-        if reply is None:
-            return
-        withdraw(desk, reply)
-        stop(desk, cause)
-        heard = next((i.text for i in reversed(desk.history.items) if i.utterance == reply.utterance), "")
+        if desk.reply is not None:
+            stop(desk, cause)
+            desk.cancel(desk.mind.ticket)
+            desk.mind = replace(desk.mind, ticket=None, machine_slice="")
+
+    def _waits(self, desk: Desk) -> bool:
+        """A reply has ended and the pairs do not know yet how much of it was heard."""
+        return desk.mind.following > 0 and desk.reply is None
+
+    def _follow(self, desk: Desk) -> None:
+        """Notice replies that began or ended, by whatever cause; the pairs keep only what was heard."""
+        if self._waits(desk):
+            desk.cancel(desk.mind.ticket)
+            desk.mind = replace(desk.mind, ticket=None, machine_slice="")
+            if desk.playback.flushing:  # its last acknowledgement is on the way
+                return
+            self._fold(desk)
+            if desk.floor is Floor.LISTENING and unanswered(desk.mind.pairs):
+                self._consider(desk)
+        elif desk.reply is not None and desk.reply.utterance != desk.mind.following:
+            self._fold(desk)
+            desk.mind = replace(desk.mind, following=desk.reply.utterance, own=False)
+
+    def _fold(self, desk: Desk) -> None:
+        """The reply that was followed is over: put what was heard of it into the pairs."""
         mind: TdmMind = desk.mind
-        desk.cancel(mind.ticket)
-        desk.mind = replace(mind, ticket=None, machine_slice="", pairs=_as_heard(mind.pairs, heard))
-
-
-def _extended(pairs: tuple[SlicePair, ...], text: str) -> tuple[SlicePair, ...]:
-    """The machine's slice joins the user's slice of the same time, or stands alone."""
-    if pairs and pairs[-1].user and not pairs[-1].machine:
-        return (*pairs[:-1], SlicePair(pairs[-1].user, text))
-    return compact((*pairs, SlicePair("", text)))
-
-
-def _as_heard(pairs: tuple[SlicePair, ...], heard: str) -> tuple[SlicePair, ...]:
-    """Cut the machine's last answer down to the words that were heard.
-
-    The answer is the run of machine slices at the end (a fresh user slice may follow it).
-    """
-    tail = pairs[-1:] if pairs and pairs[-1].user and not pairs[-1].machine else ()
-    body = list(pairs[: len(pairs) - len(tail)])
-    answer: list[SlicePair] = []
-    while body and body[-1].machine:
-        answer.insert(0, body.pop())
-        if answer[0].user:
-            break
-    words = heard.split()
-    kept: list[SlicePair] = []
-    for pair in answer:
-        count = len(pair.machine.split())
-        kept.append(SlicePair(pair.user, " ".join(words[:count])))
-        words = words[count:]
-    return (*body, *compact(tuple(kept)), *tail)
+        if not mind.following:
+            return
+        heard = next((i.text for i in reversed(desk.history.items) if i.utterance == mind.following), "")
+        if mind.own:
+            pairs = as_heard(mind.pairs, heard, slices=mind.speaking_slices)
+        else:
+            pairs = extended(mind.pairs, heard, fresh=True) if heard else mind.pairs
+        desk.mind = replace(mind, following=0, own=False, speaking_slices=0, pairs=self._kept(pairs))

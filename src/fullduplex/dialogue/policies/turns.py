@@ -123,7 +123,7 @@ class TurnsPolicy:
         """The verdicts on a turn that was dropped say nothing about the next one."""
         self._reset(desk)
 
-    def typed(self, desk: Desk, text: str) -> None:
+    def typed(self, desk: Desk, text: str, *, respond: bool) -> None:
         """The history has it; nothing else is remembered."""
 
     def _close(self, desk: Desk) -> None:
@@ -153,6 +153,8 @@ class TurnsPolicy:
 
     def _is_afterword(self, desk: Desk, text: str) -> bool:
         mind: TurnsMind = desk.mind
+        if mind.owed and self.config.overlap.lexicon.is_backchannel(text):
+            return True  # said while the machine was thinking about its answer
         soon = (desk.hearing.onset_frame - mind.reply_end_frame) * FRAME_S <= self.config.afterword_s
         return soon and not mind.reply_asked and self.config.overlap.lexicon.is_backchannel(text)
 

@@ -45,7 +45,7 @@ class Playback:
 
 def begin(playback: Playback, utterance: int) -> Playback:
     """A new utterance follows."""
-    parting = playback.sent if playback.flushing else 0
+    parting = (playback.sent or playback.parting_sent) if playback.flushing else 0
     return replace(playback, utterance=utterance, sent=0, heard=0, held=False, parting_sent=parting)
 
 

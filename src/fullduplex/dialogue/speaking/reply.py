@@ -26,6 +26,12 @@ __all__ = [
 ]
 
 _END = re.compile(r"[.!?…:;]['\")\]]*(?=\s|$)|,(?=\s)|\s[–—-](?=\s)")
+# A full stop that ends no sentence: titles, shortened words, initials ("J.", "e.g."), the number of a list item.
+_ABBREVIATED = re.compile(
+    r"(?:^|[\s(\"'])(?:mr|mrs|ms|dr|prof|st|sr|jr|rev|gen|col|lt|sgt|capt|mt|vs|vol|fig|ca|approx|dept|est|inc|ltd|co|"
+    r"(?:[a-z]\.)*[a-hj-z])\.$|^\s*\d+\.$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = (".", "!", "?", "…")
 _CLOSED = (*_SENTENCE_END, '"', "'", ")")
 
@@ -88,6 +94,8 @@ class Reply:
 def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
     """Where the next clause ends: the first boundary with at least `minimum` words before it, else `maximum` words."""
     for match in _END.finditer(text):
+        if match.group() == "." and _ABBREVIATED.search(text[: match.end()]):
+            continue
         count = len(text[: match.end()].split())
         if count > maximum:
             break
@@ -95,6 +103,8 @@ def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
             return match.end()
     words = list(re.finditer(r"\S+", text))
     if len(words) > maximum:
+        while maximum > 1 and _ABBREVIATED.search(text[: words[maximum - 1].end()]):
+            maximum -= 1  # "Dr." goes with the name
         return words[maximum - 1].end()
     return None
 

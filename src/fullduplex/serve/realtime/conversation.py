@@ -21,6 +21,7 @@ __all__ = ["Conversation", "Message", "beta_name"]
 Message = dict[str, Any]
 
 _MS = 1e3
+_MAX_ITEMS = 1000  # older ones can no longer be retrieved or truncated
 _BY_CLIENT = ("told to stop", "a typed message", "closed")
 _BETA_NAMES = {
     "conversation.item.added": "conversation.item.created",
@@ -81,11 +82,11 @@ class Conversation:
         self.metadata: dict[str, Any] | None = None
         self.open: _Response | None = None
         self._items: dict[str, _Item] = {}
-        self._by_utterance: dict[int, _Item] = {}
         self._turn_item = ""
         self._transcribed = ""
         self._turn_began = 0
         self._turn_ended = -1
+        self._user_speaks = False
         self._counter = 0
         self._frame = 0
         self._out: list[Message] = []
@@ -126,6 +127,9 @@ class Conversation:
         if item is None:
             raise WireError(f"there is no item {item_id[:80]!r}", code="item_not_found", param="item_id")
         return item
+
+    def _spoken_item(self, utterance: int) -> str | None:
+        return next((i.item_id for i in reversed(self._items.values()) if i.utterance == utterance), None)
 
     def _new_id(self, kind: str) -> str:
         self._counter += 1
@@ -183,8 +187,8 @@ class Conversation:
     def _add(self, item: _Item) -> None:
         previous = next(reversed(self._items), None)
         self._items[item.item_id] = item
-        if item.utterance:
-            self._by_utterance[item.utterance] = item
+        if len(self._items) > _MAX_ITEMS:
+            del self._items[next(iter(self._items))]
         self.emit("conversation.item.added", previous_item_id=previous, item=item.message())
         if item.status != "in_progress":
             self.emit("conversation.item.done", previous_item_id=previous, item=item.message())
@@ -220,6 +224,7 @@ class Conversation:
 
     def _user_speech(self, event: ev.UserSpeech) -> None:
         ms = max(round(event.frame * FRAME_S * _MS), 0)
+        self._user_speaks = event.active
         if event.active:
             self._turn_item = self._new_id("item")
             self._transcribed = ""
@@ -327,11 +332,11 @@ class Conversation:
         self.emit("response.output_audio.delta", **self._where(response), delta=delta, **extra)
 
     def _flush(self, event: ev.Flush) -> None:
-        item = self._by_utterance.get(event.utterance)
-        item_id = item.item_id if item else None
+        item_id = self._spoken_item(event.utterance)
         self.extension("flush", epoch=event.epoch, item_id=item_id)
-        stop_ms = round((self._frame + 1 - self._turn_began) * FRAME_S * _MS)
-        self.extension("latency", item_id=item_id, stop_ms=stop_ms)
+        if self._user_speaks:
+            stop_ms = round((self._frame + 1 - self._turn_began) * FRAME_S * _MS)
+            self.extension("latency", item_id=item_id, stop_ms=stop_ms)
 
     def _reply_done(self, event: ev.ReplyDone) -> None:
         response = self.open
@@ -350,7 +355,9 @@ class Conversation:
         self.emit("response.content_part.done", **where, part=self._part(response))
         self.emit("response.output_item.done", response_id=response.response_id, output_index=0, item=item.message())
         self.emit("conversation.item.done", previous_item_id=None, item=item.message())
-        self.extension("heard", item_id=item.item_id, text=event.heard, complete=event.complete, done=True, cause=event.cause)
+        self.extension(
+            "heard", item_id=item.item_id, text=event.heard, complete=event.complete, done=True, cause=event.cause
+        )
         status, details = "completed", None
         if not event.complete:
             reason = "client_cancelled" if event.cause in _BY_CLIENT else "turn_detected"
@@ -358,9 +365,8 @@ class Conversation:
         self.emit("response.done", response=self._response_object(response, status, details))
 
     def _resumed(self, event: ev.Resumed) -> None:
-        item = self._by_utterance.get(event.utterance)
-        if item is not None:
-            self.extension("resumed", item_id=item.item_id, start=event.start, cause=event.cause)
+        item_id = self._spoken_item(event.utterance)
+        self.extension("resumed", item_id=item_id, start=event.start, cause=event.cause)
 
     def _turn_changed(self, event: ev.TurnChanged) -> None:
         ms = round(event.frame * FRAME_S * _MS)

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _MAX_ID_CHARACTERS = 512
+_MAX_TEXT_CHARACTERS = 20_000
 
 
 class WireError(FormatError):
@@ -254,6 +255,12 @@ def _create_item(message: Mapping[str, Any]) -> CreateItem:
             param="item.role",
         )
     text = _item_text(_get(item, "content", list, where="item."))
+    if len(text) > _MAX_TEXT_CHARACTERS:
+        raise WireError(
+            f"item.content has {len(text)} characters; the most is {_MAX_TEXT_CHARACTERS}",
+            code="string_above_max_length",
+            param="item.content",
+        )
     if not text:
         raise WireError("item.content holds no text", code="invalid_value", param="item.content")
     item_id = item.get("id")

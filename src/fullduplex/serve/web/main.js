@@ -114,7 +114,7 @@ const connection = new Connection({
     audio.flush(epoch);
   },
   "fullduplex.heard"({ item_id, text, complete, done, cause }) {
-    const cut = done && !complete;
+    const cut = done && !complete && text !== "";
     if (cut) {
       state.interrupted += 1;
       show("interrupted", state.interrupted);

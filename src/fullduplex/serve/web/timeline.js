@@ -1,6 +1,7 @@
 // Who speaks when: two lanes that scroll, overlaps highlighted, the floor as a band between them.
 
 const SPAN_S = 20;
+const FRAMES_HZ = 15;
 const FLOORS = { idle: "faint", listening: "caller", thinking: "think", speaking: "machine", overlap: "both" };
 
 export class Timeline {
@@ -10,12 +11,13 @@ export class Timeline {
     this.floors = []; // {t, floor}
     this.speech = []; // {from, to}
     this.marks = []; // {t, label}
-    this.draw = this.draw.bind(this);
     this.colours = {};
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     scheme.addEventListener("change", () => this.readColours());
     this.readColours();
-    requestAnimationFrame(this.draw);
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    // Not every animation frame, and nothing while nothing moves: the models may share this machine's cores.
+    setInterval(() => !document.hidden && this.moving() && this.draw(), 1000 / FRAMES_HZ);
   }
 
   readColours() {
@@ -23,6 +25,11 @@ export class Timeline {
     for (const name of ["ink", "quiet", "faint", "line", "caller", "machine", "both", "think", "panel"]) {
       this.colours[name] = style.getPropertyValue(`--${name}`).trim();
     }
+  }
+
+  moving() {
+    const last = Math.max(this.levels.at(-1)?.t ?? -Infinity, this.floors.at(-1)?.t ?? -Infinity);
+    return this.now() - last < SPAN_S + 1;
   }
 
   now() {
@@ -60,7 +67,6 @@ export class Timeline {
   }
 
   draw() {
-    requestAnimationFrame(this.draw);
     const { canvas } = this;
     const ratio = devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];

@@ -50,11 +50,13 @@ export class Transcript {
 
   /** `text` is what has been heard; the rest is still to come, or will never be heard. */
   machineHeard(id, text, { done = false, complete = true, note = "" } = {}) {
+    if (done && !text) return this.remove(id); // given up before a word of it was heard
+    if (!text && !this.rows.has(id)) return undefined;
     const row = this.row(id, "machine");
     row.heard = text;
     if (done && complete) row.heard = row.text;
     row.element.classList.toggle("cut", done && !complete);
-    this.show(row, note);
+    return this.show(row, note);
   }
 
   show(row, note = "") {

@@ -1,0 +1,218 @@
+"""The conversation, measured. One JSON line a part; see docs/measured.md for what came out.
+
+    python benchmarks/talk.py latency --brain small --real-time
+    python benchmarks/talk.py interruptions | backchannels | echo | overhead | listeners | hour
+
+Simulated time charges every model with its processor time; --real-time runs threads against the wall clock, as the server
+does (leave the machine alone meanwhile). The peer with the same models and clips: benchmarks/peers/pipecat_talk.py.
+"""
+
+import argparse
+import json
+import resource
+import time
+from typing import Any
+
+import numpy as np
+
+from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, FRAME_SAMPLES
+from fullduplex.dialogue.policies.turns import TurnsConfig
+from fullduplex.dialogue.session import Session
+from fullduplex.evaluate.caller import Act
+from fullduplex.evaluate.clips import clip_names, load_clip
+from fullduplex.evaluate.room import RoomConfig
+from fullduplex.evaluate.scenarios import scenario
+from fullduplex.recipes.lanes import SimulatedLanes, ThreadPool
+from fullduplex.recipes.parts import PartsConfig, open_parts
+from fullduplex.recipes.runner import Runner
+from fullduplex.recipes.simulate import Conversation, Pace, simulate
+from fullduplex.recipes.talk import TalkConfig, make_echo, make_ports, make_runner, make_session
+
+
+def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: int) -> Conversation:
+    """One scenario on real parts."""
+    acts = scenario(name, seed=seed)[: arguments.limit]
+    parts = open_parts(PartsConfig(brain=arguments.brain, voice=arguments.voice, strict=True))
+    pool = ThreadPool() if arguments.real_time else None
+    runner = make_runner(parts, TalkConfig(), pool=pool)
+    echo = make_echo(enabled=room.echo_gain > 0)
+    result = simulate(acts, runner, echo, room=room, pace=Pace(real=arguments.real_time, limit_s=1500.0))
+    if pool is not None:
+        pool.close()
+    return result
+
+
+def scripted(arguments: argparse.Namespace) -> dict[str, Any]:
+    """latency, interruptions, backchannels: the scenario's figures, pooled over seeds."""
+    results = [converse(arguments, arguments.part, RoomConfig(), seed) for seed in range(arguments.seeds)]
+    outcomes = [outcome for result in results for outcome in result.outcomes]
+    gaps = [o.reply_gap_s for o in outcomes if o.reply_gap_s is not None and not o.cut_in]
+    stops = [o.stop_s for o in outcomes if o.role == "interruption" and o.stop_s is not None]
+    kept = [o.kept_floor for o in outcomes if o.kept_floor is not None]
+    turns = [o for o in outcomes if o.role in ("turn", "interruption")]
+    return {
+        "turns": len(turns),
+        "answered": sum(o.reply_gap_s is not None for o in turns),
+        "cut_in_rate": round(float(np.mean([o.cut_in for o in turns])), 4),
+        "reply_gap_s": quantiles(gaps),
+        "stop_s": quantiles(stops),
+        "stopped_rate": stopped_rate(results),
+        "kept_floor_rate": round(float(np.mean(kept)), 4) if kept else None,
+        "harmless_sounds": len(kept),
+        "repeated_words": sum(r.figures["repeated_words"] for r in results),
+        "missing_words": sum(r.figures["missing_words"] for r in results),
+        "stale_s": sum(r.figures["stale_s"] for r in results),
+    }
+
+
+def stopped_rate(results: list[Conversation]) -> float | None:
+    """Share of interruptions over the machine's speech after which the reply under way was given up."""
+    given_up = total = 0
+    for result in results:
+        ends = [at_s for at_s, event in result.events if type(event).__name__ == "ReplyDone" and not event.complete]  # type: ignore[union-attr]
+        for outcome in result.outcomes:
+            if outcome.role == "interruption" and outcome.stop_s is not None:
+                total += 1
+                given_up += any(outcome.start_s - 0.1 <= at_s <= outcome.end_s + 2.0 for at_s in ends)
+    return round(given_up / total, 4) if total else None
+
+
+def quantiles(values: list[float]) -> dict[str, float] | None:
+    """Median and 95th percentile, with a 95 % bootstrap interval of the median."""
+    if not values:
+        return None
+    generator = np.random.default_rng(0)
+    medians = np.median(generator.choice(values, (1000, len(values))), axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    figures = {"median": np.median(values), "median_low": low, "median_high": high, "p95": np.quantile(values, 0.95)}
+    return {name: round(float(value), 3) for name, value in figures.items()} | {"count": len(values)}
+
+
+def echo(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The machine's own echo at loop gains 0 to 1: how often does it interrupt itself?"""
+    rows: dict[str, Any] = {}
+    for gain in (0.0, 0.1, 0.3, 1.0):
+        flushes = spoken_s = replies = 0.0
+        for seed in range(arguments.seeds):
+            result = converse(arguments, "listener", RoomConfig(echo_gain=gain, seed=seed), seed)
+            names = [type(event).__name__ for _at, event in result.events]
+            flushes += names.count("Flush")
+            replies += names.count("ReplyDone")
+            spoken_s += float((np.abs(result.machine) > 1e-3).mean() * result.machine.size / EAR_RATE_HZ)
+        rows[str(gain)] = {"self_interruptions": flushes, "replies": replies, "machine_speech_s": round(spoken_s, 1)}
+    return {"gains": rows}
+
+
+class NoEar:
+    """Voice activity for free, so that what is left is the runtime."""
+
+    def init(self) -> int:
+        return 0
+
+    def step(self, pcm: np.ndarray, state: int) -> tuple[float, int]:
+        return (0.99 if pcm[0] else 0.01), state
+
+
+def overhead(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The core without any model: a step of 32 ms, and two and a half of them (80 ms)."""
+    parts = open_parts(PartsConfig(brain="scripted", voice="tones"))
+    ports = make_ports(parts, key="overhead")
+    session = Session(ear=NoEar(), policy=make_session(parts, TalkConfig()).policy)
+    runner = Runner(session, SimulatedLanes(ports.run))
+    speech, silence = np.full(FRAME_SAMPLES, 0.1, np.float32), np.zeros(FRAME_SAMPLES, np.float32)
+    steps: list[float] = []
+    for i in range(arguments.frames):
+        runner.step(speech if i % 200 < 60 else silence)
+        steps.append(1e3 * runner.step_s)
+    p50, p99 = np.quantile(steps, [0.5, 0.99])
+    return {"step_ms_p50": round(p50, 4), "step_ms_p99": round(p99, 4), "per_80_ms_p99": round(2.5 * p99, 4)}
+
+
+def listeners(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Processor time of listening (voice activity, reading, end of turn, reading ahead) for a second of conversation.
+
+    The caller speaks about half of the time: every question clip, then as much silence.
+    """
+    parts = open_parts(PartsConfig(brain=arguments.brain, strict=True))
+    config = TalkConfig(turns=TurnsConfig(answers=False))
+    runner = make_runner(parts, config)
+    lanes = runner.lanes
+    assert isinstance(lanes, SimulatedLanes)
+    pieces = [load_clip(name).pcm for name in clip_names("turn")]
+    sound = np.concatenate([part for pcm in pieces for part in (pcm, np.zeros_like(pcm))])
+    count = sound.size // FRAME_SAMPLES
+    steps = 0.0
+    for i in range(count):
+        began = time.thread_time()
+        busy_s = sum(lanes.busy_s.values())
+        runner.step(sound[i * FRAME_SAMPLES : (i + 1) * FRAME_SAMPLES])
+        steps += time.thread_time() - began - (sum(lanes.busy_s.values()) - busy_s)
+    seconds = count * FRAME_S
+    shares = {lane: round(busy_s / seconds, 4) for lane, busy_s in lanes.busy_s.items()}
+    shares["ear_and_core"] = round(steps / seconds, 4)
+    return {
+        "share_of_core": shares,
+        "sessions_per_core": round(1 / sum(shares.values()), 1),
+        "seconds": round(seconds, 1),
+    }
+
+
+def hour(arguments: argparse.Namespace) -> dict[str, Any]:
+    """An hour of conversation with real ears, a scripted brain and a tone voice: memory, drift, missed turns."""
+    parts = open_parts(PartsConfig(brain="scripted", voice="tones"))
+    names = clip_names("turn")
+    acts = [load_clip(names[i % len(names)]) for i in range(int(arguments.hours * 3600 / 6))]
+    script = tuple(Act(role="turn", text=clip.text, pcm=clip.pcm) for clip in acts)
+    memory: list[tuple[float, float]] = []
+
+    def watch(now_s: float, _said: int) -> None:
+        if not memory or now_s - memory[-1][0] >= 300:
+            memory.append((now_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+    runner = make_runner(parts, TalkConfig())
+    result = simulate(
+        script, runner, make_echo(enabled=False), pace=Pace(limit_s=3600 * arguments.hours), progress=watch
+    )
+    tracks_mb = 3 * result.caller.size * 4 / 1e6
+    return {
+        "hours": round(result.caller.size / EAR_RATE_HZ / 3600, 3),
+        "answered": result.figures["answered"],
+        "turns": result.figures["turns"],
+        "peak_rss_mb_by_time": [(round(at_s), round(mb, 1)) for at_s, mb in memory],
+        "recorded_tracks_mb": round(tracks_mb, 1),
+        "repeated_words": result.figures["repeated_words"],
+        "missing_words": result.figures["missing_words"],
+        "step_ms_p99": result.figures["step_ms_p99"],
+    }
+
+
+PARTS = {
+    "latency": scripted,
+    "interruptions": scripted,
+    "backchannels": scripted,
+    "echo": echo,
+    "overhead": overhead,
+    "listeners": listeners,
+    "hour": hour,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--brain", default="small")
+    parser.add_argument("--voice", default="piper")
+    parser.add_argument("--real-time", action="store_true")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds of the scenario to pool")
+    parser.add_argument("--limit", type=int, default=10_000, help="only the first acts of a scenario")
+    parser.add_argument("--frames", type=int, default=20_000, help="overhead: how many frames")
+    parser.add_argument("--hours", type=float, default=1.0, help="hour: how many")
+    arguments = parser.parse_args()
+    began = time.perf_counter()
+    figures = PARTS[arguments.part](arguments)
+    head = {"part": arguments.part, "brain": arguments.brain, "real_time": arguments.real_time}
+    print(json.dumps({**head, **figures, "wall_s": round(time.perf_counter() - began, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`fullduplex serve` and `fullduplex talk`: the real-time server, with or without opening the page."""
+
+import argparse
+import logging
+import sys
+import webbrowser
+from pathlib import Path
+
+from fullduplex.assets import fetch, store
+from fullduplex.assets.catalogue import builtin_catalogue
+from fullduplex.base.errors import FullduplexError
+from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.cli.assets import Meter
+from fullduplex.dialogue.desk import SessionConfig
+from fullduplex.recipes.lanes import ThreadPool
+from fullduplex.recipes.parts import BRAINS, open_parts
+from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_ports, make_session
+from fullduplex.serve.app import Line, make_app, run
+from fullduplex.serve.gate import ServeConfig
+from fullduplex.serve.realtime.settings import Offer
+
+__all__ = ["serve", "talk"]
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"fullduplex {name}", description=description)
+    network = parser.add_argument_group("network")
+    network.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    network.add_argument("--port", type=int, default=8787, help="default: 8787; 0 is any free port")
+    network.add_argument("--api-key", default="", metavar="KEY", help="clients must present it")
+    network.add_argument(
+        "--allow-origin", action="append", default=[], metavar="URL", help="web pages that may connect"
+    )
+    network.add_argument("--max-sessions", type=int, default=8, metavar="N", help="conversations at once (default: 8)")
+    network.add_argument("--max-minutes", type=float, default=60, metavar="M", help="length of one (default: 60)")
+    network.add_argument("--idle-minutes", type=float, default=5, metavar="M", help="silent clients leave (default: 5)")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="keep every conversation: stereo FLAC and JSONL events"
+    )
+    parser.add_argument("--policy", default="turns", choices=POLICIES, help="who speaks when (default: turns)")
+    parser.add_argument(
+        "--slice", type=float, default=1.0, metavar="S", help="slice length of the tdm policy, 0.32-2 s"
+    )
+    parser.add_argument("--instructions", default="", metavar="TEXT", help="the system message")
+    parser.add_argument("--memory", type=int, default=320, metavar="WORDS", help="how much the brain is shown (320)")
+    add_parts(parser)
+    add_logging(parser)
+    return parser
+
+
+def serve(argv: list[str]) -> int:
+    """Run the server until it is told to stop."""
+    text = "The real-time server: OpenAI Realtime protocol at /v1/realtime, the page at /, /healthz and /metrics."
+    return _serve(_parser("serve", text).parse_args(argv), open_page=False)
+
+
+def talk(argv: list[str]) -> int:
+    """Run the server for the person at this machine, and open the page."""
+    parser = _parser(
+        "talk", "Talk with the machine in the browser: runs the server on this machine and opens its page."
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    arguments = parser.parse_args(argv)
+    if arguments.brain == "small":
+        _offer_better_brain(arguments)
+    return _serve(arguments, open_page=not arguments.no_browser)
+
+
+def _offer_better_brain(arguments: argparse.Namespace) -> None:
+    """The small brain is for tests and weak machines; a person will judge us by the answers."""
+    name = BRAINS["good"]
+    if store.find(name) is not None:
+        arguments.brain = "good"
+        print(f"brain: {name} (installed; --brain small for the quick one)" if arguments.verbose else f"brain: {name}")
+        return
+    if not sys.stdin.isatty():
+        return
+    megabytes = builtin_catalogue().download_bytes((name,)) / 1e6
+    question = f"The small brain is quick and often wrong. Get a better one ({name}, {megabytes:.0f} MB)? [Y/n] "
+    if input(question).strip().lower() in ("", "y", "yes"):
+        meter = Meter(quiet=False)
+        try:
+            fetch.get([name], report=meter)
+            arguments.brain = "good"
+        except FullduplexError as error:
+            print(f"that did not work, so we talk with the small one: {error}", file=sys.stderr)
+        finally:
+            meter.close()
+
+
+def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
+    start_logging(arguments)
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    network = ServeConfig(
+        host=arguments.host,
+        port=arguments.port,
+        api_key=arguments.api_key,
+        allowed_origins=tuple(arguments.allow_origin),
+        max_sessions=arguments.max_sessions,
+        max_session_s=60 * arguments.max_minutes,
+        idle_s=60 * arguments.idle_minutes,
+        record_dir=arguments.record,
+    )
+    if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.api_key:
+        print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
+    print("opening the models …", flush=True)
+    parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions))
+    session = SessionConfig(memory_words=arguments.memory)
+    if arguments.instructions:
+        session = SessionConfig(memory_words=arguments.memory, system=arguments.instructions)
+    config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice, session=session)
+
+    def make_line(key: str) -> Line:
+        return Line(session=make_session(parts, config), run=make_ports(parts, key=key).run, echo=make_echo())
+
+    pool = ThreadPool()
+    offer = Offer(model=parts.chosen["brain"], voice=parts.chosen["voice"], recogniser=parts.chosen["recogniser"])
+    address = f"http://{network.host}:{network.port}/"
+    print("parts: " + ", ".join(f"{stage} {name}" for stage, name in parts.chosen.items()))
+    print(f"talk at {address}   (OpenAI Realtime clients: ws://{network.host}:{network.port}/v1/realtime; Ctrl-C ends)")
+    sys.stdout.flush()
+    app = make_app(network, make_line, pool, offer=offer)
+
+    def show_page() -> None:
+        if open_page:
+            webbrowser.open(address)
+
+    run(app, on_ready=show_page)
+    return 0
