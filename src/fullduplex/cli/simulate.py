@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", default="demo", choices=sorted(SCENARIOS), help="which script (default: demo)")
     parser.add_argument("--seed", type=int, default=0, help="moments and pauses of the script (default: 0)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N lines of the script")
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="where to write (default: demo)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--real-time", action="store_true", help="against the wall clock")
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
     room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
-    acts = scenario(arguments.scenario, seed=arguments.seed)
+    acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]
     parts = open_parts(parts_from(arguments))
     config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
     pool = ThreadPool() if arguments.real_time else None

@@ -11,7 +11,7 @@ from fullduplex.base.chat import Message
 
 __all__ = ["History", "Item", "escape_controls", "messages_of", "recent", "record_heard", "record_user"]
 
-_CONTROL = re.compile(r"<(?=[^\s<>]{1,40}>)|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS)\])", re.IGNORECASE)
+_CONTROL = re.compile(r"<(?=<*[^\s<>]{1,40}>)|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS)\])", re.IGNORECASE)
 
 
 def escape_controls(text: str) -> str:

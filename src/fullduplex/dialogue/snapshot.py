@@ -59,11 +59,10 @@ def to_plain(value: Any) -> Any:
 
 
 def _plain_array(value: np.ndarray[Any, Any]) -> dict[str, Any]:
-    array = np.ascontiguousarray(value)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"cannot write an array of {array.dtype} into a snapshot; only numbers can be kept")
-    data = base64.b64encode(array.tobytes()).decode()
-    return {"$array": array.dtype.str, "shape": list(array.shape), "data": data}
+    if value.dtype.kind not in "biuf":
+        raise InputError(f"cannot write an array of {value.dtype} into a snapshot; only numbers can be kept")
+    data = base64.b64encode(value.tobytes()).decode()
+    return {"$array": value.dtype.str, "shape": list(value.shape), "data": data}
 
 
 def _from_plain(value: Any, types: dict[str, type[Any]]) -> Any:

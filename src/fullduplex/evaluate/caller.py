@@ -30,13 +30,15 @@ def is_audible(pcm: Pcm) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Act:
     """One line. `pcm` (16 kHz, trimmed) is said `delay_s` after its moment: the end of the machine's reply, the
-    beginning of it, or the end of the caller's own previous act. `text` is what is said ("" for noise)."""
+    beginning of it, or the end of the caller's own previous act. `text` is what is said ("" for noise). It begins
+    `lead_samples` into a frame: people do not speak on the machine's beat."""
 
     role: Role
     text: str
     pcm: Pcm
     when: When = "after_reply"
     delay_s: float = 0.6
+    lead_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +118,14 @@ class Caller:
 
     def _speak(self) -> tuple["Caller", Pcm]:
         act = self.acts[self.at]
-        piece = act.pcm[self.position : self.position + FRAME_SAMPLES]
+        lead = act.lead_samples if self.position == 0 else 0
+        piece = act.pcm[self.position : self.position + FRAME_SAMPLES - lead]
         out = np.zeros(FRAME_SAMPLES, np.float32)
-        out[: piece.size] = piece
+        out[lead : lead + piece.size] = piece
         position = self.position + piece.size
         if position < act.pcm.size:
             return replace(self, position=position), out
-        end = self.now + piece.size
+        end = self.now + lead + piece.size
         spoken = Spoken(act=self.at, start=end - act.pcm.size, end=end, machine_spoke=self.machine_spoke)
         # A sound that wants no answer does not begin a new exchange: the reply under way stays the one waited for.
         keeps = act.role in ("backchannel", "noise", "side_talk")

@@ -5,6 +5,7 @@ Everything is measured on the sound: the caller's acts and the machine's track a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,8 @@ class ActOutcome:
 
     `reply_gap_s`: end of the caller's speech to the machine's next sound (negative: the machine cut in).
     `stop_s`: caller's onset to the machine's silence, where the machine was speaking.
-    `kept_floor`: the machine went on with what it was saying (for sounds that were not meant to stop it).
+    `kept_floor`: the machine went on with what it was saying (for sounds that were not meant to stop it); `hole_s`: its
+    longest silence from the sound's onset to a second and a half after its end, as the price of listening.
     """
 
     act: int
@@ -56,10 +58,12 @@ class ActOutcome:
     cut_in: bool = False
     stop_s: float | None = None
     kept_floor: bool | None = None
+    hole_s: float | None = None
 
 
-def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.15) -> float:
-    """From `start` until the machine has fallen silent for at least `quiet_s`; 0 if it was in a pause and stayed so."""
+def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.4) -> float:
+    """From `start` until the machine has fallen silent for at least `quiet_s` (longer than its pauses between sentences);
+    0 if it was in a pause and stayed so."""
     quiet = int(quiet_s * EAR_RATE_HZ)
     silent_from = start
     for low, high in spans:
@@ -99,7 +103,9 @@ def outcomes(
             gap_s, cut_in = _gap(spans, spoken, horizon, stop_s)
             results.append(ActOutcome(**common, reply_gap_s=gap_s, cut_in=cut_in, stop_s=stop_s))
         else:
-            results.append(ActOutcome(**common, kept_floor=_kept(replies, spoken) if spoken.machine_spoke else None))
+            kept = _kept(replies, spoken) if spoken.machine_spoke else None
+            hole_s = _hole_s(spans, spoken, track.size) if kept else None
+            results.append(ActOutcome(**common, kept_floor=kept, hole_s=hole_s))
     return results
 
 
@@ -110,6 +116,14 @@ def _gap(spans: Spans, spoken: Spoken, horizon: int, stop_s: float | None) -> tu
             gap_s = (low - spoken.end) / EAR_RATE_HZ
             return gap_s, gap_s < -0.02
     return None, False
+
+
+def _hole_s(spans: Spans, spoken: Spoken, length: int) -> float:
+    low, high = spoken.start, min(spoken.end + 3 * EAR_RATE_HZ // 2, length)
+    edges = [low, *(edge for span in spans for edge in span if low < edge < high), high]
+    speaking = any(first <= low < last for first, last in spans)
+    holes = [after - before for before, after in pairwise(edges)][1 if speaking else 0 :: 2]
+    return max(holes, default=0) / EAR_RATE_HZ
 
 
 def _kept(replies: Sequence[tuple[int, int, bool]], spoken: Spoken) -> bool:
@@ -159,6 +173,7 @@ def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:
     gaps = [o.reply_gap_s for o in results if o.reply_gap_s is not None and not o.cut_in]
     stops = [o.stop_s for o in results if o.role == "interruption" and o.stop_s is not None]
     turns = [o for o in results if o.role in ("turn", "interruption")]
+    holes = [o.hole_s for o in results if o.hole_s is not None]
     tests = [o for o in results if o.kept_floor is not None]
 
     def quantile(values: list[float], q: float) -> float | None:
@@ -174,5 +189,6 @@ def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:
         "stop_s_median": quantile(stops, 0.5),
         "stop_s_p95": quantile(stops, 0.95),
         "harmless_sounds": len(tests),
+        "hole_s_median": quantile(holes, 0.5),
         "false_stops": sum(not o.kept_floor for o in tests),
     }

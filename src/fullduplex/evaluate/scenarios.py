@@ -1,10 +1,12 @@
 """Scripts for the simulated caller, by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from fullduplex.base.errors import InputError
+from fullduplex.base.units import FRAME_SAMPLES
 from fullduplex.evaluate.caller import Act, Role, When
 from fullduplex.evaluate.clips import NOISES, Clip, clip_names, load_clip, noise, with_pause
 
@@ -106,4 +108,6 @@ def scenario(name: str, *, seed: int = 0) -> Script:
     """
     if name not in SCENARIOS:
         raise InputError(f"no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
-    return SCENARIOS[name](seed)
+    leads = np.random.default_rng((seed, 1)).integers(0, FRAME_SAMPLES, 1000)
+    acts = enumerate(SCENARIOS[name](seed))
+    return tuple(replace(act, lead_samples=int(leads[i % leads.size])) for i, act in acts)

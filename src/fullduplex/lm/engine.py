@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError, PortError
-from fullduplex.lm.brain import never
 from fullduplex.lm.template import detect_template
 
 __all__ = ["Engine"]
@@ -22,7 +20,6 @@ __all__ = ["Engine"]
 _BATCH_TOKENS = 32
 _FLASH_ATTENTION_ON = 1
 _REPACK_WEIGHTS = False
-_WATCHED_TOKENS = 8  # batches longer than this can be interrupted inside; shorter ones are over soon
 _TOP_K = 100  # candidates kept before top-p: sorting a vocabulary of 150,000 for each token costs more than it changes
 _SENTENCE_END = re.compile(r"""(?!\.\.)[.?!]+["')\]]*\s*""")
 
@@ -104,13 +101,11 @@ class Engine:
                 ends.add(token)
         return np.array(sorted(ends), dtype=np.intp)
 
-    def decode(
-        self, sequence: int, start: int, tokens: list[int], logits: bool, cancelled: Callable[[], bool] = never
-    ) -> bool:
+    def decode(self, sequence: int, start: int, tokens: list[int], logits: bool) -> bool:
         """Decode tokens at positions from `start`; False when the cache has no room.
 
-        With `logits` the last token's are computed. Raises `InterruptedError` when `cancelled` said so, `PortError`
-        when the engine fails.
+        With `logits` the last token's are computed. Raises `PortError` when the engine fails. Batches are short, so
+        whoever wants to stop asks between them: an abort callback would take Python's lock at every graph node.
         """
         self._require_open()
         batch = self._batch
@@ -118,22 +113,14 @@ class Engine:
         last = len(tokens) - 1
         for index, token in enumerate(tokens):
             batch.add(token, start + index, [sequence], logits and index == last)
-        watched = cancelled is not never and len(tokens) > _WATCHED_TOKENS
-        if watched:
-            self._context.set_abort_callback(cancelled)
         try:
             self._context.decode(batch)
-        except InterruptedError:
-            raise
         except ValueError as error:
             if "slot" in str(error).lower():
                 return False
             raise PortError(f"the language model refused a batch of {len(tokens)} tokens: {error}") from error
         except RuntimeError as error:
             raise PortError(f"the language model failed on a batch of {len(tokens)} tokens: {error}") from error
-        finally:
-            if watched:
-                self._context.set_abort_callback(None)
         return True
 
     def log_probabilities(self) -> np.ndarray:

@@ -210,8 +210,10 @@ class LlamaBrain:
         try:
             while len(slot.tokens) < len(tokens):
                 chunk = tokens[len(slot.tokens) : len(slot.tokens) + self._engine.batch_tokens]
+                if cancelled():
+                    raise InterruptedError
                 last = logits and len(slot.tokens) + len(chunk) == len(tokens)
-                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last, cancelled):
+                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last):
                     self._evict(key)
                 slot.tokens += chunk
         finally:

@@ -19,7 +19,7 @@ from fullduplex.dialogue.delivery import stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import ReplyStarted, ReplyText, UserSpeech, UserText
 from fullduplex.dialogue.history import record_user
-from fullduplex.dialogue.listening.hearing import end_turn
+from fullduplex.dialogue.listening.hearing import Hearing, end_turn
 from fullduplex.dialogue.policies.slices import (
     IDLE,
     SlicePair,
@@ -108,7 +108,7 @@ class TdmPolicy:
         elif isinstance(result, EndScored):
             finished = result.probability is None or result.probability >= self.config.finished
             desk.mind = replace(mind, ticket=None)
-            if finished and not desk.hearing.active:  # else it is asked again when the user has paused
+            if finished and _quiet(desk.hearing):  # else it is asked again when the user has paused
                 self._write(desk)
         elif isinstance(result, Failed):
             self._end_slice(desk)
@@ -168,7 +168,7 @@ class TdmPolicy:
         reply, hearing, mind = desk.reply, desk.hearing, desk.mind
         if reply is not None and reply.generate_ticket is None and not reply.text_done:
             self._write(desk)
-        quiet = hearing.started and hearing.settled and not hearing.active
+        quiet = hearing.started and _quiet(hearing)
         if not quiet or hearing.silence_s < self.config.slice_s:
             if quiet and desk.floor is Floor.LISTENING and unanswered(mind.pairs):
                 self._consider(desk)
@@ -204,7 +204,7 @@ class TdmPolicy:
         """Is it the machine's turn? A duplex model says so itself; a chat model does not cut in."""
         if self.config.layout == "pairs" or desk.mind.urged:
             self._write(desk)
-        elif not self._waits(desk) and not desk.hearing.active:
+        elif not self._waits(desk) and _quiet(desk.hearing):
             messages = self._messages(desk)
             ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
             desk.mind = replace(desk.mind, ticket=ticket)
@@ -319,3 +319,8 @@ class TdmPolicy:
         else:
             pairs = extended(mind.pairs, heard, fresh=True) if heard else mind.pairs
         desk.mind = replace(mind, following=0, own=False, speaking_slices=0, pairs=self._kept(pairs))
+
+
+def _quiet(hearing: Hearing) -> bool:
+    """The user is not speaking, and all they said has been read."""
+    return not hearing.started or (hearing.settled and not hearing.active)
