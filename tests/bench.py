@@ -81,6 +81,11 @@ class Bench:
     def _report(self, report: ls.Report) -> None:
         self.reports.append(ev.Heard(utterance=report.utterance, samples=report.samples, epoch=report.epoch))
 
+    def forget(self) -> None:
+        """Keep the conversation, drop the record of it (for long runs)."""
+        for record in (self.frames, self.events, self.played, self.pieces, self.sound_of, self.ports.prompts):
+            record.clear()
+
     def of(self, kind: type) -> list:
         return [event for _, event in self.events if isinstance(event, kind)]
 

@@ -1,8 +1,7 @@
 """An hour of it: nothing grows but the words, nothing drifts."""
 
-import tracemalloc
-
 import numpy as np
+import psutil
 import pytest
 
 from bench import Bench
@@ -26,18 +25,16 @@ def test_an_hour_of_turns_leaves_memory_flat_and_the_books_exact() -> None:
     memory: list[int] = []
     turn = np.concatenate([say("count"), silence(2.2), say("mm-hm"), silence(1.5), say("stop"), silence(2.3)])
     answers = 0
-    tracemalloc.start()
+    process = psutil.Process()
     while bench.runner.state.frame_index < HOUR_FRAMES:
         bench.hear(turn)
         answers += len(bench.of(ev.ReplyDone))
         assert not bench.of(ev.DeadlineMissed) and not bench.of(ev.Failure)
         assert continuity(bench.pieces) == (0, 0)
-        bench.events, bench.frames, bench.played, bench.pieces, bench.sound_of = [], [], [], [], {}
-        bench.ports.prompts = []
+        bench.forget()
         if bench.runner.state.frame_index % 4000 < turn.size // FRAME_SAMPLES:
             sizes.append(len(encode(bench.runner.state)))
-            memory.append(tracemalloc.get_traced_memory()[0])
-    tracemalloc.stop()
+            memory.append(process.memory_info().rss)
     state = bench.runner.state
     assert answers > 400
     assert bench.speaker.stale_samples == 0
@@ -45,7 +42,9 @@ def test_an_hour_of_turns_leaves_memory_flat_and_the_books_exact() -> None:
     assert len(state.history.items) <= state.history.max_items
     half = len(sizes) // 2  # the history is full by then
     assert max(sizes[half:]) <= 1.05 * max(sizes[half // 2 : half]) + 20_000
-    assert max(memory[half:]) <= max(memory[half // 2 : half]) + 300_000
+    assert (
+        max(memory[half:]) <= max(memory[half // 2 : half]) + 24_000_000
+    )  # a frame that is kept is 2 kB: 100 MB by now
 
 
 @pytest.mark.slow

@@ -190,6 +190,10 @@ def test_a_slow_lane_refuses_what_it_cannot_hold_and_closing_drops_it() -> None:
         threaded.submit(voice(ticket), 0.0)
     refused = [result.ticket for result in threaded.collect(0.0) if isinstance(result, ports.Failed)]
     assert refused == [MAX_WAITING, MAX_WAITING + 1, MAX_WAITING + 2]
+    for _ in range(500):
+        if ran:
+            break
+        time.sleep(0.005)
     threading.Timer(0.1, go.set).start()
     pool.close()
     assert len(ran) == 1  # the one that ran is finished, the waiting ones are dropped

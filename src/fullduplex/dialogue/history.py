@@ -87,11 +87,15 @@ def recent(items: tuple[Item, ...], memory_words: int) -> tuple[Item, ...]:
 
 
 def messages_of(history: History, user_text: str = "") -> tuple[Message, ...]:
-    """The prompt: system message, merged items, and `user_text` as the last user message if there is any."""
+    """The prompt: system message, merged items, and `user_text` as the last user message if there is any.
+
+    White space at the end of `user_text` is kept as one blank: it says that the last word is whole.
+    """
     merged: list[Message] = [Message("system", history.system)] if history.system else []
     items = [*recent(history.items, history.memory_words)]
     if user_text.strip():
-        items.append(Item(role="user", text=escape_controls(user_text.strip())))
+        blank = " " if user_text[-1].isspace() else ""
+        items.append(Item(role="user", text=escape_controls(user_text.strip()) + blank))
     for item in items:
         role = "assistant" if item.role == "assistant" else "user"
         if merged and merged[-1].role == role:

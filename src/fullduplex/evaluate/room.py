@@ -32,12 +32,14 @@ def echo_path(config: RoomConfig) -> Pcm:
     """Impulse response at EAR_RATE_HZ."""
     if not 0.0 <= config.echo_gain <= 4.0:
         raise InputError(f"echo_gain must be in [0, 4], got {config.echo_gain}")
+    if min(config.echo_delay_s, config.echo_tail_s) < 0:
+        raise InputError(f"echo_delay_s and echo_tail_s cannot be negative: {config.echo_delay_s}, {config.echo_tail_s}")
     delay = samples_from_s(config.echo_delay_s, EAR_RATE_HZ)
     tail = samples_from_s(config.echo_tail_s, EAR_RATE_HZ)
     generator = np.random.default_rng(config.seed)
-    response = np.zeros(delay + tail, np.float64)
+    response = np.zeros(delay + max(tail, 1), np.float64)
     decay = np.exp(-6.9 * np.arange(tail) / max(tail, 1))
-    response[delay:] = 0.3 * generator.standard_normal(tail) * decay
+    response[delay : delay + tail] = 0.3 * generator.standard_normal(tail) * decay
     response[delay] += 1.0
     return (response * config.echo_gain / np.sqrt(np.sum(response**2))).astype(np.float32)
 

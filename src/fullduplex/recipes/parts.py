@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fullduplex.assets import store
+from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
 from fullduplex.dialogue.ports import Ear
 from fullduplex.lm.brain import Brain
@@ -89,14 +90,11 @@ def open_brain(config: PartsConfig) -> Brain:
     if name.endswith(".gguf"):
         file = Path(name).expanduser()
     else:
-        try:
-            folder = store.path(BRAINS.get(name, name))
-        except AssetError as error:
-            if name in BRAINS or "no such asset" not in str(error):
-                raise
+        if name not in BRAINS and name not in builtin_catalogue().assets:
             raise ConfigError(
                 f"brain {name!r} is not known; use {', '.join(BRAINS)}, scripted, an asset name, a .gguf file or a URL"
-            ) from error
+            )
+        folder = store.path(BRAINS.get(name, name))
         file = next(iter(sorted(folder.glob("*.gguf"))), folder)
     return LlamaBrain(file, threads=config.threads, context=config.context_tokens, slots=config.conversations)
 

@@ -9,6 +9,7 @@ from typing import Any
 from fullduplex.base.errors import ConfigError
 from fullduplex.dialogue.desk import SessionConfig, SessionState
 from fullduplex.dialogue.events import Frame
+from fullduplex.dialogue.policies.endpoint import FITTED
 from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
@@ -27,22 +28,23 @@ POLICIES = ("turns", "tdm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TalkConfig:
-    """How to converse; the parts are chosen by `PartsConfig`."""
+    """How to converse; the parts are chosen by `PartsConfig`. `turns` None: as fitted to the brain."""
 
     policy: str = "turns"
     slice_s: float = 1.0
     session: SessionConfig = SessionConfig()
-    turns: TurnsConfig = TurnsConfig()
+    turns: TurnsConfig | None = None
 
 
-def make_policy(config: TalkConfig) -> Policy:
-    """Who speaks when.
+def make_policy(config: TalkConfig, brain: str) -> Policy:
+    """Who speaks when, with the end of turn fitted to the brain.
 
     Raises:
         ConfigError: no such policy. InputError: an impossible slice length.
     """
     if config.policy == "turns":
-        return TurnsPolicy(config.turns)
+        fitted = TurnsConfig(endpoint=FITTED.get(brain, FITTED["small"]))
+        return TurnsPolicy(config.turns or fitted)
     if config.policy == "tdm":
         _LOG.warning("tdm: this brain is a chat model driven through a slice prompt, not a trained duplex model")
         return TdmPolicy(TdmConfig(slice_s=config.slice_s))
@@ -56,7 +58,7 @@ def make_echo(*, enabled: bool = True) -> Echo:
 
 def make_session(parts: Parts, config: TalkConfig) -> Session:
     """The kind of conversation that `config` describes, with the ear of `parts`."""
-    return Session(ear=parts.ear, policy=make_policy(config), config=config.session)
+    return Session(ear=parts.ear, policy=make_policy(config, parts.chosen["brain"]), config=config.session)
 
 
 def make_ports(parts: Parts, *, key: str) -> Ports:

@@ -11,7 +11,7 @@ policy ends the turn when the probability passes `threshold`: one number, the tr
 import math
 from dataclasses import dataclass
 
-__all__ = ["EndpointConfig", "EndpointEvidence", "end_probability"]
+__all__ = ["FITTED", "EndpointConfig", "EndpointEvidence", "end_probability"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,13 @@ class EndpointConfig:
     punctuated: float = -0.117
     min_silence_s: float = 0.15
     max_silence_s: float = 2.0
+
+
+# Each brain scores words on a scale of its own. Others use the first.
+FITTED: dict[str, EndpointConfig] = {
+    "small": EndpointConfig(),
+    "good": EndpointConfig(threshold=0.7, bias=1.387, sound=0.623, words=0.8, silence=0.924, punctuated=0.267),
+}
 
 
 def _logit(probability: float, floor: float) -> float:

@@ -287,11 +287,15 @@ class TurnsPolicy:
             desk.mind = replace(mind, prefill_ticket=ticket, prepared=len(desk.history.items))
 
     def _read_ahead(self, desk: Desk) -> None:
-        """Let the brain read the stable words while the user is still speaking."""
-        stable = desk.hearing.stable_length
+        """Let the brain read while the user is still speaking: every word but the last, which may be half heard.
+
+        A word that changes later costs reading it again; a brain that has read too little costs the user's time.
+        """
+        text = desk.hearing.transcript
+        length = max(desk.hearing.stable_length, text.rstrip().rfind(" ") + 1)
         mind: TurnsMind = desk.mind
-        if mind.prefill_ticket is not None or stable <= mind.prefilled or desk.degraded_frames > 0:
+        if mind.prefill_ticket is not None or length <= mind.prefilled or desk.degraded_frames > 0:
             return
-        messages = desk.prompt(desk.hearing.transcript[:stable])
+        messages = desk.prompt(text[:length].rstrip() + " ")
         ticket = desk.ask(lambda t: Prefill(ticket=t, messages=messages))
-        desk.mind = replace(mind, prefill_ticket=ticket, prefilled=stable)
+        desk.mind = replace(mind, prefill_ticket=ticket, prefilled=length)

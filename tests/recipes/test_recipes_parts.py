@@ -1,0 +1,56 @@
+"""Choosing parts: fallbacks that say so, strictness that says what to run."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
+from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain, open_parts, open_voice
+from fullduplex.recipes.talk import TalkConfig, make_session
+
+
+@pytest.fixture(autouse=True)
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FULLDUPLEX_ASSETS", str(tmp_path / "empty"))
+
+
+def test_without_assets_everything_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        parts = open_parts(PartsConfig())
+    assert parts.chosen == {
+        "vad": "energy",
+        "recogniser": "none",
+        "turn_end": "silence",
+        "brain": "scripted",
+        "voice": "tones",
+    }
+    for stage in parts.chosen:
+        assert any(record.message.startswith(stage) for record in caplog.records)
+    assert "fullduplex assets get silero-vad" in caplog.text
+
+
+def test_strict_names_the_command() -> None:
+    with pytest.raises((AssetError, MissingExtraError), match=r"fullduplex assets get|pip install"):
+        open_parts(PartsConfig(strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(BRAINS))
+def test_a_missing_brain_names_its_asset(name: str) -> None:
+    with pytest.raises(AssetError, match=f"fullduplex assets get {BRAINS[name]}"):
+        open_brain(PartsConfig(brain=name))
+
+
+@pytest.mark.parametrize("voice", ["piper", "kokoro"])
+def test_a_missing_voice_names_the_command(voice: str) -> None:
+    with pytest.raises((AssetError, MissingExtraError), match=r"fullduplex assets get|pip install"):
+        open_voice(PartsConfig(voice=voice))
+
+
+def test_names_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="scripted"):
+        open_brain(PartsConfig(brain="huge"))
+    with pytest.raises(ConfigError, match="piper"):
+        open_voice(PartsConfig(voice="opera"))
+    with pytest.raises(ConfigError, match="turns"):
+        make_session(open_parts(PartsConfig(brain="scripted", voice="tones")), TalkConfig(policy="shout"))
