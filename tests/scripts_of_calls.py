@@ -7,8 +7,8 @@ import numpy as np
 from bench import Bench
 from fakes import FakePorts, say, silence
 from fullduplex.base.units import FRAME_SAMPLES
-from fullduplex.dialogue.snapshot import encode
 from fullduplex.dialogue.session import Policy
+from fullduplex.dialogue.snapshot import encode
 
 REPLIES = {
     "count": "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen",

@@ -1,5 +1,7 @@
 """What both sides said, as the brain is told."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +62,7 @@ def test_roles_alternate_and_length_is_bounded(turns: list[tuple[bool, str]], mo
         history = record_user(history, text) if user else record_heard(history, i + 1, text, complete=True)
         assert len(history.items) <= most
     roles = [role for role, _ in told(history)]
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert all(a != b for a, b in pairwise(roles))
 
 
 def test_the_brain_is_shown_a_bounded_end_that_begins_with_the_user() -> None:

@@ -107,7 +107,7 @@ def test_a_hum_while_thinking_does_not_lose_the_answer() -> None:
         bench.hear(say(sound))
         bench.hear(silence(12.0))
         assert bench.heard.split()[-1] == "sixteen", sound
-        assert [text for role, text in bench.items() if role == "user"][0].startswith("count")
+        assert next(text for role, text in bench.items() if role == "user").startswith("count")
         assert bench.floor == "idle"
 
 

@@ -52,15 +52,14 @@ def main(argv: list[str]) -> int:
     pcm = read_mono(arguments.sound, channel=arguments.channel)
     parts = open_parts(parts_from(arguments))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    log = FrameLog(arguments.out / "frames.jsonl")
-    runner = make_runner(parts, config, log=log)
 
     def progress(now_s: float, _said: int) -> None:
         if sys.stderr.isatty() and round(now_s / 0.032) % 16 == 0:
             print(f"\r{now_s:6.1f} s of {pcm.size / 16_000:.1f} s ", end="", file=sys.stderr)
 
-    conversation = replay_sound(pcm, runner, make_echo(enabled=False), room=RoomConfig(noise_db=-90), progress=progress)
-    log.close()
+    with FrameLog(arguments.out / "frames.jsonl") as log:
+        runner, echo = make_runner(parts, config, log=log), make_echo(enabled=False)
+        conversation = replay_sound(pcm, runner, echo, room=RoomConfig(noise_db=-90), progress=progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     written = write_conversation(arguments.out, conversation, title=f"{arguments.sound.name}, {parts.chosen['brain']}")

@@ -33,7 +33,9 @@ def echo_path(config: RoomConfig) -> Pcm:
     if not 0.0 <= config.echo_gain <= 4.0:
         raise InputError(f"echo_gain must be in [0, 4], got {config.echo_gain}")
     if min(config.echo_delay_s, config.echo_tail_s) < 0:
-        raise InputError(f"echo_delay_s and echo_tail_s cannot be negative: {config.echo_delay_s}, {config.echo_tail_s}")
+        raise InputError(
+            f"echo_delay_s and echo_tail_s cannot be negative: {config.echo_delay_s}, {config.echo_tail_s}"
+        )
     delay = samples_from_s(config.echo_delay_s, EAR_RATE_HZ)
     tail = samples_from_s(config.echo_tail_s, EAR_RATE_HZ)
     generator = np.random.default_rng(config.seed)

@@ -146,5 +146,7 @@ def _check(name: str, c_XN: Tensor, a_XN: Tensor, num_steps: int) -> torch.Size:
     except RuntimeError:
         shape = None
     if shape is None or c_XN.shape[-1] != a_XN.shape[-1]:
-        raise InputError(f"{name} got shapes {tuple(c_XN.shape)} and {tuple(a_XN.shape)}; expected (..., N) that broadcast")
+        raise InputError(
+            f"{name} got shapes {tuple(c_XN.shape)} and {tuple(a_XN.shape)}; expected (..., N) that broadcast"
+        )
     return shape

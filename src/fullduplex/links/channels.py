@@ -53,7 +53,9 @@ def rate_of(channel: Channel, strategy: Strategy = "two-way", side: Side = "uppe
     if side not in ("upper", "lower"):
         raise InputError(f"side is {side!r}; expected 'upper' or 'lower'")
     if side == "upper" and math.isnan(upper):
-        raise InputError(f"no upper bound is known for {channel}; ask for side='lower', or describe the physical channel")
+        raise InputError(
+            f"no upper bound is known for {channel}; ask for side='lower', or describe the physical channel"
+        )
     return Rate(
         bits_per_use=upper if side == "upper" else lower,
         kind="exact" if lower == upper else side,
@@ -104,7 +106,11 @@ class ThermalLoss:
 
     def limits(self, strategy: Strategy) -> tuple[float, float]:
         """Lower and upper bound; they meet when there are no thermal photons."""
-        eta, photons, entropy = transmissivity_from_db(self.loss_db), self.mean_photons, entropy_of_mode(self.mean_photons)
+        eta, photons, entropy = (
+            transmissivity_from_db(self.loss_db),
+            self.mean_photons,
+            entropy_of_mode(self.mean_photons),
+        )
         ideal = float(capacity_from_db(self.loss_db, strategy))
         if photons == 0 or self.loss_db == 0:
             return ideal, ideal

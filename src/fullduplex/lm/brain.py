@@ -31,8 +31,11 @@ def never() -> bool:
 class Brain(Protocol):
     """A language model that answers prompts."""
 
-    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
-        """Read a prompt whose last user message is still being spoken; its unfinished last word is left out."""
+    def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
+        """Read a prompt whose last user message is still being spoken; its unfinished last word is left out.
+
+        `cancelled` is asked now and then and ends it quietly; what was read stays read.
+        """
         ...
 
     def end_probability(self, messages: Prompt, *, key: str) -> float | None:

@@ -63,7 +63,7 @@ class LlamaBrain:
         """Tokens of a prompt that is ready to be answered."""
         return len(self._tokens(messages, "reply"))
 
-    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+    def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         """Read a prompt whose last message, if the user's, is still being spoken; its last partial word waits."""
         kept = self._fitted(messages, _REPLY_TOKENS)
         tail: Tail = "closed"
@@ -72,7 +72,10 @@ class LlamaBrain:
             tail = "open"
         tokens = self._tokens(kept, tail)
         with self._lock:
-            reused = self._advance(key, tokens, logits=False)
+            try:
+                reused = self._advance(key, tokens, logits=False, cancelled=cancelled)
+            except InterruptedError:
+                return Prefill()
         return Prefill(reused_tokens=reused, new_tokens=len(tokens) - reused)
 
     def end_probability(self, messages: Prompt, *, key: str) -> float:

@@ -49,7 +49,7 @@ class RemoteBrain:
         self._api_key = api_key
         self._timeout_s = timeout_s
 
-    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+    def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         """Nothing: the protocol cannot read ahead."""
         return Prefill()
 

@@ -41,7 +41,7 @@ class ScriptedBrain:
             raise InputError("replies must be a tuple of strings, not one string")
         self._replies = tuple(replies)
 
-    def prefill(self, messages: Prompt, *, key: str) -> Prefill:
+    def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         """Nothing to read ahead."""
         return Prefill()
 

@@ -46,7 +46,7 @@ class Ports:
                 probability = 0.5 if self.turn_end is None else self.turn_end.judge(request.pcm)
                 yield ports.EndJudged(ticket=ticket, probability=probability)
             case ports.Prefill():
-                self.brain.prefill(request.messages, key=self.key)
+                self.brain.prefill(request.messages, key=self.key, cancelled=cancelled)
                 yield ports.Prefilled(ticket=ticket)
             case ports.ScoreEnd():
                 probability = self.brain.end_probability(request.messages, key=self.key)

@@ -37,7 +37,10 @@ def replay_sound(
 
 
 class FrameLog:
-    """Frames as they were stepped, one a line: enough to replay the conversation to the bit."""
+    """Frames as they were stepped, one a line: enough to replay the conversation to the bit.
+
+    Use it with `with`, or close it.
+    """
 
     def __init__(self, file: Path) -> None:
         self._stream = file.open("w", encoding="utf-8")
@@ -45,6 +48,12 @@ class FrameLog:
     def __call__(self, frame: Frame) -> None:
         """Write one frame."""
         self._stream.write(encode(frame) + "\n")
+
+    def __enter__(self) -> "FrameLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """No more frames follow."""

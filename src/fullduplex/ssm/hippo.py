@@ -120,7 +120,9 @@ def correction(kind: str, order: int, *, rank: int | None = None) -> F64:
     if needed is None:
         raise InputError(f"{kind} has no low-rank correction; perturb and diagonalise it instead")
     if rank is not None and rank < needed:
-        raise InputError(f"{kind} needs a correction of rank {needed}; got rank {rank}, with which A would not be normal")
+        raise InputError(
+            f"{kind} needs a correction of rank {needed}; got rank {rank}, with which A would not be normal"
+        )
     p_NR = np.zeros((order, needed if rank is None else rank))
     n = np.arange(order)
     if kind == "legs":

@@ -1,5 +1,7 @@
 """Slices as data: compaction, layouts, and cutting an answer down to what was heard."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +46,7 @@ def test_layouts_alternate_and_say_the_same_words(pairs: tuple[SlicePair, ...], 
     by_slice = pair_messages("", pairs, user)
     assert [m.role for m in by_slice] == ["user", "assistant"] * (len(by_slice) // 2) + ["user"]
     merged = merged_messages("", pairs, user)
-    assert all(a.role != b.role for a, b in zip(merged, merged[1:], strict=False))
+    assert all(a.role != b.role for a, b in pairwise(merged))
     for role in ("user", "assistant"):
         told = "".join(m.text for m in by_slice if m.role == role and m.text != IDLE)
         assert "".join(told.split()) == "".join("".join(m.text.split()) for m in merged if m.role == role)

@@ -11,7 +11,7 @@ from fullduplex.dialogue.branch import commit, fork, roll_back
 from fullduplex.dialogue.delivery import hold_breath, resume, stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
-from fullduplex.dialogue.history import record_user
+from fullduplex.dialogue.history import History, messages_of, record_heard, record_user
 from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
 from fullduplex.dialogue.listening.transcript import same_words, words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
@@ -63,7 +63,7 @@ class TurnsMind:
     scored: str = ""
     prefill_ticket: int | None = None
     prefilled: int = 0
-    prepared: int = -1
+    prepared: str = ""
     reply_end_frame: int = -(10**9)
     reply_asked: bool = False
     closing_frames: int = 0
@@ -107,7 +107,9 @@ class TurnsPolicy:
         if desk.floor is Floor.LISTENING:
             self._listen(desk)
         elif desk.floor is Floor.IDLE:
-            self._prepare(desk)
+            self._prepare(desk, desk.history)
+        elif desk.floor is Floor.SPEAKING and desk.reply is not None and desk.reply.text_done:
+            self._prepare(desk, record_heard(desk.history, desk.reply.utterance, desk.reply.text, complete=True))
         if desk.floor in (Floor.SPEAKING, Floor.OVERLAP) and desk.reply is not None:
             desk.mind = replace(
                 desk.mind, reply_end_frame=desk.frame, reply_asked=desk.reply.text.rstrip().endswith("?")
@@ -276,15 +278,16 @@ class TurnsPolicy:
         ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
         desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None)
 
-    def _prepare(self, desk: Desk) -> None:
-        """Nobody speaks: let the brain read the conversation as it was heard, so that the next turn finds it ready."""
+    def _prepare(self, desk: Desk, history: History) -> None:
+        """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks."""
         mind: TurnsMind = desk.mind
-        if mind.prefill_ticket is not None or mind.prepared == len(desk.history.items):
+        known = history.items[-1].text if history.items else history.system
+        if mind.prefill_ticket is not None or mind.prepared == known:
             return
-        messages = desk.prompt()
+        messages = messages_of(history)
         if messages:
             ticket = desk.ask(lambda t: Prefill(ticket=t, messages=messages))
-            desk.mind = replace(mind, prefill_ticket=ticket, prepared=len(desk.history.items))
+            desk.mind = replace(mind, prefill_ticket=ticket, prepared=known)
 
     def _read_ahead(self, desk: Desk) -> None:
         """Let the brain read while the user is still speaking: every word but the last, which may be half heard.

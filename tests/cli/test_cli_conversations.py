@@ -1,0 +1,83 @@
+"""`fullduplex simulate` and `fullduplex replay` without models: files, figures, statuses, mistakes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullduplex.cli.main import main
+
+soundfile = pytest.importorskip("soundfile")
+pytest.importorskip("matplotlib")
+WITHOUT_MODELS = ["--brain", "scripted", "--voice", "tones"]
+
+
+@pytest.fixture(autouse=True)
+def no_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FULLDUPLEX_ASSETS", str(tmp_path / "empty"))
+
+
+def caller(folder: Path, rate_hz: int = 16_000) -> Path:
+    t = np.arange(rate_hz) / rate_hz
+    burst = 0.3 * np.sin(2 * np.pi * 200 * t) * (np.sin(2 * np.pi * 3 * t) > 0)
+    soundfile.write(folder / "call.wav", np.concatenate([np.zeros(rate_hz // 2), burst, np.zeros(rate_hz)]), rate_hz)
+    return folder / "call.wav"
+
+
+def test_replay_writes_everything_and_its_log_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["replay", str(caller(tmp_path)), "--out", str(out), "--json", *WITHOUT_MODELS]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "conversation.wav",
+        "events.jsonl",
+        "figures.json",
+        "frames.jsonl",
+        "timeline.png",
+    ]
+    assert main(["replay", "--frames", str(out / "frames.jsonl"), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    outside = [e for e in again["events"] if e["event"] not in ("Ask", "Cancel")]
+    assert [e["event"] for e in outside] == [e["event"] for e in first["events"]]
+
+
+def test_simulate_reports_unanswered_turns_in_its_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a recogniser nothing is understood: the table says so, and the status is 1."""
+    arguments = ["simulate", "--scenario", "listener", "--out", str(tmp_path / "demo"), "--json", *WITHOUT_MODELS]
+    assert main(arguments) == 1
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["answered"] == 0 and figures["turns"] == len(figures["acts"])
+    assert (tmp_path / "demo" / "conversation.wav").is_file()
+
+
+@pytest.mark.parametrize("content", [b"", b"words, no sound", b"RIFF\x00\x00\x00\x00WAVE"])
+def test_files_that_are_no_sound_end_with_status_2(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.wav").write_bytes(content)
+    assert main(["replay", str(tmp_path / "x.wav"), "--out", str(tmp_path / "out"), *WITHOUT_MODELS]) == 2
+    assert "x.wav" in capsys.readouterr().err
+
+
+def test_mistakes_of_the_user_have_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = str(caller(tmp_path))
+    for wrong in (
+        ["replay", sound, "--brain", "enormous", "--out", str(tmp_path / "a")],
+        ["replay", sound, "--policy", "tdm", "--slice", "9", "--out", str(tmp_path / "b"), *WITHOUT_MODELS],
+        ["replay", "--frames", str(tmp_path / "absent.jsonl")],
+        ["replay", sound, "--channel", "3", *WITHOUT_MODELS],
+    ):
+        assert main(wrong) == 2, wrong
+        assert (
+            capsys.readouterr().err.startswith("fullduplex replay:") or "fullduplex replay:" in capsys.readouterr().err
+        )
+    for wrong in (["replay"], ["simulate", "--scenario", "nothing"], ["simulate", "--voice", "opera"]):
+        with pytest.raises(SystemExit) as caught:
+            main(wrong)
+        assert caught.value.code == 2
+
+
+def test_strict_names_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--strict", "--out", str(tmp_path / "demo")]) == 1
+    assert "fullduplex assets get" in capsys.readouterr().err
