@@ -12,6 +12,8 @@ from fullduplex.nn.conv import CausalConv
 from fullduplex.nn.diagonal import DiagonalRecurrence
 from fullduplex.nn.linear import Linear
 from fullduplex.nn.norm import RMSNorm
+from fullduplex.ssm.block import S4DBlock, S4DBlockConfig
+from fullduplex.ssm.s4d import S4D, S4DConfig
 
 __all__ = ["STREAMS", "StreamCase"]
 
@@ -49,4 +51,18 @@ STREAMS = (
     StreamCase(name="residual", make=lambda g: Residual(CausalConv(6, 3, generator=g))),
     StreamCase(name="chain", make=_block),
     StreamCase(name="chain-empty", make=lambda g: Chain([])),
+    StreamCase(name="s4d-legs-zoh", make=lambda g: S4D(S4DConfig(width=6, order=16, start="legs"), generator=g)),
+    StreamCase(name="s4d-lin-bilinear", make=lambda g: S4D(S4DConfig(width=6, order=8, rule="bilinear"), generator=g)),
+    StreamCase(
+        name="s4d-real-softplus",
+        make=lambda g: S4D(S4DConfig(width=6, order=4, start="real", decay="softplus"), generator=g).at_rate(2.0),
+    ),
+    StreamCase(
+        name="s4d-block-prenorm",
+        make=lambda g: S4DBlock(S4DBlockConfig(layer=S4DConfig(width=6, order=8)), generator=g),
+    ),
+    StreamCase(
+        name="s4d-block-postnorm",
+        make=lambda g: S4DBlock(S4DBlockConfig(layer=S4DConfig(width=6, order=8), prenorm=False), generator=g),
+    ),
 )

@@ -160,15 +160,16 @@ def test_a_message_typed_over_a_hum_is_answered_and_the_hum_forgotten() -> None:
 
 
 def test_cleared_words_leave_no_verdict_behind() -> None:
-    bench = Bench(FakePorts({"tell me": "yes"}))
+    bench = Bench()
     bench.ports.sound_end = 0.0
     bench.hear(say("tell me"))
     bench.hear(silence(0.032), ev.CommitInput())
     bench.hear(silence(0.5), ev.ClearInput())
-    bench.hear(say("tell me a long long story about the sea"))
-    assert not bench.of(ev.ReplyStarted)  # the commit was for the words that were cleared
+    bench.hear(say("tell me because"))
+    bench.hear(silence(0.7))
+    assert not bench.of(ev.ReplyStarted)  # the commit was for the words that were cleared, not for these
     bench.hear(silence(4.0))
-    assert [text for role, text in bench.items() if role == "user"] == ["tell me a long long story about the sea"]
+    assert [text for role, text in bench.items() if role == "user"] == ["tell me because"]
 
 
 def test_a_recogniser_that_always_fails_does_not_pile_up_sound() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_irregular_packets_give_the_same_events(sizes: list[int]) -> None:
 class PeekingEar(FakeEar):
     """An ear with a planted bug: it knows the next frame."""
 
-    future: dict[int, np.ndarray] = {}  # noqa: RUF012 - shared on purpose: that is the bug
+    future: ClassVar[dict[int, np.ndarray]] = {}
 
     def step(self, pcm: np.ndarray, state: int) -> tuple[float, int]:
         return super().step(self.future.get(state + 1, pcm), state)

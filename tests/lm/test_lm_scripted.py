@@ -45,3 +45,11 @@ def test_bad_input_is_refused() -> None:
         ScriptedBrain("one string")
     with pytest.raises(InputError):
         ScriptedBrain().stream((), Sampling(), key="a")
+
+
+def test_a_begun_answer_is_continued() -> None:
+    brain = ScriptedBrain(("one two three four",))
+    prompt = (Message("user", "count"), Message("assistant", "one two"))
+    assert "".join(brain.stream(prompt, Sampling(), key="a")) == " three four"
+    other = (Message("user", "count"), Message("assistant", "something else"))
+    assert "".join(brain.stream(other, Sampling(), key="a")) == ""

@@ -16,8 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("fullduplex.cli.serve:serve", "run the real-time server (OpenAI Realtime protocol at /v1/realtime)"),
     "simulate": ("fullduplex.cli.simulate:main", "let a scripted caller talk to the machine and measure it"),
     "replay": ("fullduplex.cli.replay:main", "one WAV in; the machine's side, a timeline and an event log out"),
+    "ssm": ("fullduplex.cli.ssm:main", "memory: what a state-space memory still knows of a recording"),
     "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
     "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
+    "link": ("fullduplex.cli.link:main", "limits of quantum repeater chains and networks; reach of a secured call"),
 }
 
 

@@ -87,8 +87,8 @@ def _take_last_words(desk: Desk, samples: int) -> None:
     desk.history = record_heard(desk.history, desk.parting.utterance, text, complete=False, replaced=True)
 
 
-def _synthesise(text: str, ticket: int) -> Synthesise:
-    return Synthesise(ticket=ticket, text=text)
+def _synthesise(text: str, urgent: bool, ticket: int) -> Synthesise:
+    return Synthesise(ticket=ticket, text=text, urgent=urgent)
 
 
 def _ask_for_sound(desk: Desk, reply: Reply, limit: int) -> Reply:
@@ -98,7 +98,7 @@ def _ask_for_sound(desk: Desk, reply: Reply, limit: int) -> Reply:
             continue
         if clause.ticket is not None:
             return reply
-        ticket = desk.ask(partial(_synthesise, clause.text))
+        ticket = desk.ask(partial(_synthesise, clause.text, i == 0))
         clauses = (*reply.clauses[:i], replace(clause, ticket=ticket), *reply.clauses[i + 1 :])
         return replace(reply, clauses=clauses)
     return reply

@@ -38,7 +38,7 @@ class SessionConfig:
     hearing: HearingConfig = HearingConfig()
     clauses: ClauseConfig = ClauseConfig()
     playback: PlaybackConfig = PlaybackConfig()
-    speculate_clauses: int = 2
+    speculate_clauses: int = 1
     first_audio_s: float = 1.5
     apology: str = "Sorry, I cannot answer right now."
 

@@ -91,7 +91,10 @@ class Instruct:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """`frames` frames were shed before this one because the machine could not keep up; they count as silence."""
+    """`frames` frames of sound were shed before this one because the machine could not keep up.
+
+    For the core their time never passed; it reports them and reads less until it has caught up.
+    """
 
     frames: int
 

@@ -112,10 +112,11 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synthesise:
-    """Speak `text`."""
+    """Speak `text`. `urgent`: somebody waits for this sound; other work may stand back."""
 
     ticket: int
     text: str
+    urgent: bool = False
 
 
 Request = Recognise | JudgeEnd | Prefill | ScoreEnd | Generate | Synthesise

@@ -16,6 +16,7 @@ from fullduplex.links.loss import (
     capacity_from_db,
     checked_loss_db,
     checked_probability,
+    lost_fraction,
     transmissivity_from_db,
 )
 from fullduplex.links.rates import Rate, Side, Strategy
@@ -106,21 +107,18 @@ class ThermalLoss:
 
     def limits(self, strategy: Strategy) -> tuple[float, float]:
         """Lower and upper bound; they meet when there are no thermal photons."""
-        eta, photons, entropy = (
-            transmissivity_from_db(self.loss_db),
-            self.mean_photons,
-            entropy_of_mode(self.mean_photons),
-        )
+        eta, lost = transmissivity_from_db(self.loss_db), lost_fraction(self.loss_db)
+        photons, entropy = self.mean_photons, entropy_of_mode(self.mean_photons)
         ideal = float(capacity_from_db(self.loss_db, strategy))
         if photons == 0 or self.loss_db == 0:
             return ideal, ideal
         lower = max(0.0, ideal - entropy)
         upper = 0.0
-        if photons < eta / (1 - eta):
+        if photons * lost < eta:
             two_way = float(capacity_from_db(self.loss_db))
             upper = max(0.0, two_way - photons * math.log2(eta) - entropy)
         if strategy == "one-way":
-            gain = 1 + (1 - eta) * photons
+            gain = 1 + lost * photons
             upper = min(upper, float(capacity_from_db(self.loss_db + 10 * math.log10(gain), "one-way")))
         return min(lower, upper), upper
 
@@ -226,8 +224,8 @@ def compose(channel: Channel, *, emit_db: float, receive_db: float) -> Channel:
         return PureLoss(loss_db=channel.loss_db + added_db)
     if isinstance(channel, ThermalLoss):
         total_db = channel.loss_db + added_db
-        kept = transmissivity_from_db(receive_db) * (1 - transmissivity_from_db(channel.loss_db))
-        photons = kept * channel.mean_photons / (1 - transmissivity_from_db(total_db))
+        kept = transmissivity_from_db(receive_db) * lost_fraction(channel.loss_db)
+        photons = kept * channel.mean_photons / lost_fraction(total_db)
         return ThermalLoss(loss_db=total_db, mean_photons=photons)
     raise InputError(
         f"loss of a station does not merge with {channel}; expected PureLoss or ThermalLoss: use reading='edge', "

@@ -26,6 +26,7 @@ __all__ = [
     "checked_probability",
     "loss_db_for_rate",
     "loss_db_from_transmissivity",
+    "lost_fraction",
     "transmissivity_from_db",
 ]
 
@@ -76,6 +77,14 @@ def transmissivity_from_db(loss_db: float) -> float:
     Raises: InputError for a negative loss or NaN.
     """
     return math.exp(-checked_loss_db(loss_db) * _NEPERS_PER_DB)
+
+
+def lost_fraction(loss_db: float) -> float:
+    """1 - eta, exact where eta itself rounds to 1.
+
+    Raises: InputError for a negative loss or NaN.
+    """
+    return -math.expm1(-checked_loss_db(loss_db) * _NEPERS_PER_DB)
 
 
 def _refuse_outside(values: Float64Array, low: float, high: float, name: str) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "fewest_stations",
     "longest_chain_km",
     "longest_span_km",
+    "overhead_db",
     "place",
     "worst_link_db",
 ]
@@ -41,14 +42,15 @@ def worst_link_db(total_db: float, num_stations: int, station: Station) -> float
     """Loss of the worst link of an even chain, in decibels."""
     count = checked_count(num_stations, "num_stations")
     span_db = checked_loss_db(total_db, "total_db") / (count + 1)
-    return span_db + _overhead_db(count, station)
+    return span_db + overhead_db(count, station)
 
 
-def _overhead_db(count: int, station: Station) -> float:
-    if count == 0:
+def overhead_db(num_stations: int, station: Station) -> float:
+    """What identical stations add to the worst link of an even chain, in decibels."""
+    if num_stations == 0:
         return 0.0
     # A single station has an ideal end on either side, so no link carries both of its halves.
-    return station.loss_db if count > 1 else max(station.receive_db, station.emit_db)
+    return station.loss_db if num_stations > 1 else max(station.receive_db, station.emit_db)
 
 
 def break_even_station_db(total_db: float, num_stations: int) -> float:

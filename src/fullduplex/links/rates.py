@@ -1,7 +1,10 @@
 """What a rate is: a number that says what it bounds, for whom, and under which assumption."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from fullduplex.base.errors import InputError
 
 __all__ = ["Kind", "Rate", "Reading", "Side", "Strategy"]
 
@@ -30,7 +33,12 @@ class Rate:
     assumes: str
 
     def per_second(self, clock_hz: float) -> float:
-        """Bits per second when the link is used `clock_hz` times a second."""
+        """Bits per second when the link is used `clock_hz` times a second.
+
+        Raises: InputError when the clock is not a finite number above 0.
+        """
+        if not 0 < clock_hz < math.inf:
+            raise InputError(f"clock_hz is {clock_hz}; expected a finite number of uses in a second, above 0")
         return self.bits_per_use * clock_hz
 
     def __str__(self) -> str:

@@ -73,6 +73,13 @@ class ScriptedBrain:
             yield piece
 
     def _reply(self, messages: Prompt) -> str:
+        whole = self._whole_reply(messages)
+        if messages[-1].role != "assistant":
+            return whole
+        begun = messages[-1].text  # an answer to be continued
+        return whole[len(begun) :] if whole.startswith(begun) else ""
+
+    def _whole_reply(self, messages: Prompt) -> str:
         spoken = [message for message in messages if message.role == "user"]
         if self._replies:
             return self._replies[max(0, len(spoken) - 1) % len(self._replies)]

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from fullduplex.dialogue.ports import LANES, Failed, Lane, Request, Result
+from fullduplex.dialogue.ports import LANES, Failed, Lane, Request, Result, Synthesise
 
 __all__ = ["MAX_WAITING", "Lanes", "SimulatedLanes", "ThreadLanes", "ThreadPool"]
 
 MAX_WAITING = 32
+_STAND_BACK_S = 0.4
 _NAMES: tuple[Lane, ...] = ("recogniser", "turn_end", "brain", "voice")
 
 Run = Callable[[Request, Callable[[], bool]], Iterator[Result]]
@@ -53,11 +54,19 @@ class _Job:
 
 
 class ThreadPool:
-    """One thread per lane, shared by all conversations of a process, served in order of arrival."""
+    """One thread per lane, shared by all conversations of a process, served in order of arrival.
+
+    While an urgent clause is being spoken, the brain stands back between two words: on two cores, which may be two halves
+    of one, the words of the second clause would delay the sound of the first.
+    """
 
     def __init__(self) -> None:
         self._queues: dict[Lane, queue.SimpleQueue[_Job | None]] = {name: queue.SimpleQueue() for name in _NAMES}
         self._closing = threading.Event()
+        self._urgent = 0
+        self._count = threading.Lock()
+        self._calm = threading.Event()
+        self._calm.set()
         self._threads = [
             threading.Thread(target=self._work, args=(name,), name=f"lane-{name}", daemon=True) for name in _NAMES
         ]
@@ -66,7 +75,18 @@ class ThreadPool:
 
     def put(self, job: _Job) -> None:
         """Queue a job on the lane of its request."""
+        self._change_urgent(job, 1)
         self._queues[LANES[type(job.request)]].put(job)
+
+    def _change_urgent(self, job: _Job, change: int) -> None:
+        if not (isinstance(job.request, Synthesise) and job.request.urgent):
+            return
+        with self._count:
+            self._urgent += change
+            if self._urgent:
+                self._calm.clear()
+            else:
+                self._calm.set()
 
     def waiting(self) -> dict[str, int]:
         """How many jobs wait, by lane."""
@@ -83,15 +103,20 @@ class ThreadPool:
     def _work(self, name: Lane) -> None:
         lane = self._queues[name]
         while (job := lane.get()) is not None:
-            if job.cancelled or self._closing.is_set():
-                continue
-            try:
-                for result in job.run(job.request, lambda job=job: job.cancelled):
-                    if job.cancelled:
-                        break
-                    job.deliver(result)
-            except Exception as error:  # noqa: BLE001 - one bad request must not end the lane of every conversation
-                job.deliver(Failed(ticket=job.request.ticket, message=f"{type(error).__name__}: {error}"))
+            if not (job.cancelled or self._closing.is_set()):
+                self._serve(name, job)
+            self._change_urgent(job, -1)
+
+    def _serve(self, name: Lane, job: _Job) -> None:
+        try:
+            for result in job.run(job.request, lambda: job.cancelled):
+                if job.cancelled:
+                    break
+                job.deliver(result)
+                if name == "brain":
+                    self._calm.wait(_STAND_BACK_S)
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the lane of every conversation
+            job.deliver(Failed(ticket=job.request.ticket, message=f"{type(error).__name__}: {error}"))
 
 
 class ThreadLanes:

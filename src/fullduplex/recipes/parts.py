@@ -58,7 +58,7 @@ class PartsConfig:
     brain_api_key: str = ""
     voice: str = "piper"
     speaker: str = "af_heart"
-    threads: int = 1
+    threads: int = 2
     context_tokens: int = 4096
     conversations: int = 8
     strict: bool = False

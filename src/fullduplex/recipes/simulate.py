@@ -21,6 +21,7 @@ from fullduplex.recipes.runner import Echo, Runner
 
 __all__ = ["Conversation", "Pace", "Simulation", "simulate"]
 
+_POLL_S = 0.003
 _VOICE_FRAME = FRAME_SAMPLES * VOICE_RATE_HZ // EAR_RATE_HZ
 
 
@@ -89,8 +90,14 @@ class Simulation:
         if isinstance(runner.lanes, SimulatedLanes):
             while (at_s := runner.lanes.next_arrival_s(now_s + FRAME_S)) is not None:
                 self._handle(runner.react(at_s), at_s)
-        else:
-            self._handle(runner.react(), now_s)
+
+    def wait(self, runner: Runner, began: float) -> None:
+        """Real time: until the end of the frame, taking results as the threads bring them."""
+        end_s = runner.now_s + FRAME_S
+        while (left_s := end_s - (time.perf_counter() - began)) > 0:
+            time.sleep(min(left_s, _POLL_S))
+            at_s = min(time.perf_counter() - began, end_s)
+            self._handle(runner.react(at_s), at_s)
 
     def _handle(self, events: list[ev.Event], at_s: float) -> None:
         for event in events:
@@ -202,7 +209,7 @@ def simulate(
     began = time.perf_counter()
     while not simulation.caller.finished and runner.now_s < pace.limit_s:
         if pace.real:
-            time.sleep(max(runner.now_s + FRAME_S - (time.perf_counter() - began), 0.0))
+            simulation.wait(runner, began)
         simulation.frame(runner)
         if progress is not None:
             progress(runner.now_s, len(simulation.caller.said))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,12 +56,12 @@ def test_the_limits_and_one_value_by_hand() -> None:
 
 def heard(text: str, *, speech_s: float, silence_s: float, settled: bool = True) -> Hearing:
     speech, silence = round(speech_s / 0.032), round(silence_s / 0.032)
-    sound = tuple([None] * (speech + silence))  # only its length counts here
+    sound = (np.zeros(0, np.float32),) * (speech + silence)  # only its length counts here
     return Hearing(
         ear=0,
         started=True,
         active=silence == 0,
-        frames=sound,  # type: ignore[arg-type]
+        frames=sound,
         text=text,
         stable=len(text),
         speech_frames=speech,

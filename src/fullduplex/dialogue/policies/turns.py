@@ -29,16 +29,20 @@ class TurnsConfig:
     """How the policy behaves.
 
     `nothing_s`: a sound without words is forgotten after this silence. `verdict_s`: how long into a pause the judges of
-    sound and words are waited for. `guess_unread_frames`: how much of the end of the sound a reading may lack to be
-    guessed on. `afterword_s`: a lone back-channel this soon after a reply that asked nothing wants no answer.
-    `ends_turns` False: a turn ends only when it is committed from outside (push-to-talk). `answers` False: the end of a
-    turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit waits for the last words to be read.
+    sound and words are waited for; the sound is judged
+    after the words, or at `judge_s`, unless the words alone make it `sure`. `guess_unread_frames`: how much of
+    the end of the sound a reading may lack to be guessed on. `afterword_s`: a lone back-channel this soon after a reply
+    that asked nothing wants no answer. `ends_turns` False: a turn ends only when it is committed from outside
+    (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
+    waits for the last words to be read.
     """
 
     endpoint: EndpointConfig = EndpointConfig()
     overlap: OverlapConfig = OverlapConfig()
     nothing_s: float = 0.7
     verdict_s: float = 0.8
+    judge_s: float = 0.3
+    sure: float = 0.7
     afterword_s: float = 2.5
     speculate: bool = True
     guess_unread_frames: int = 3
@@ -231,17 +235,27 @@ class TurnsPolicy:
         if hearing.silence_frames < pause_frames:
             self._read_ahead(desk)
             return
-        if hearing.silence_frames == pause_frames and not desk.mind.sound_asked:
-            pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
-            ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
-            desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket, sound_asked=True)
         # The last reading may lack two or three frames of the voice's decay: its words are good enough to guess on, and
         # the guess stays if the final reading finds the same words.
         unread = len(hearing.frames) - hearing.silence_frames - hearing.read_frames
         if unread <= self.config.guess_unread_frames:
             self._guess(desk, hearing.transcript)
+        self._judge_sound(desk)
         if hearing.settled:
             self._maybe_finish(desk)
+
+    def _judge_sound(self, desk: Desk) -> None:
+        """Once a pause, and only if the words alone do not settle it: judging sound costs as much as speaking a clause."""
+        hearing, mind = desk.hearing, desk.mind
+        waiting = mind.words_ticket is not None or not mind.scored
+        if mind.sound_asked or (waiting and hearing.silence_s < self.config.judge_s):
+            return
+        if mind.words is not None and self._finished(desk, silence_s=0.2) >= self.config.sure:
+            desk.mind = replace(mind, sound_asked=True)
+            return
+        pcm = turn_pcm(hearing)[-_JUDGE_SAMPLES:]
+        ticket = desk.ask(lambda t: JudgeEnd(ticket=t, pcm=pcm))
+        desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket, sound_asked=True)
 
     def _guess(self, desk: Desk, text: str) -> None:
         if not words_of(text) or same_words(text, desk.mind.scored):
@@ -259,16 +273,21 @@ class TurnsPolicy:
             return
         if not self.config.ends_turns:
             return
-        if (mind.sound_ticket or mind.words_ticket) and hearing.silence_s < self.config.verdict_s:
+        waiting = not mind.sound_asked or mind.sound_ticket or mind.words_ticket
+        if waiting and hearing.silence_s < self.config.verdict_s:
             return
-        evidence = EndpointEvidence(
-            sound=mind.sound,
-            words=mind.words,
-            silence_s=hearing.silence_s,
-            punctuated=text.rstrip().endswith((".", "?", "!")),
-        )
-        if end_probability(evidence, self.config.endpoint) >= self.config.endpoint.threshold:
+        if self._finished(desk, silence_s=hearing.silence_s) >= self.config.endpoint.threshold:
             self._finish(desk, answer=False)
+
+    def _finished(self, desk: Desk, *, silence_s: float) -> float:
+        """P(the user has finished) after `silence_s` of silence, on what the judges have said so far."""
+        evidence = EndpointEvidence(
+            sound=desk.mind.sound,
+            words=desk.mind.words,
+            silence_s=silence_s,
+            punctuated=desk.hearing.transcript.rstrip().endswith((".", "?", "!")),
+        )
+        return end_probability(evidence, self.config.endpoint)
 
     def _score(self, desk: Desk, text: str) -> None:
         mind: TurnsMind = desk.mind

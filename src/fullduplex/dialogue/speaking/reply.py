@@ -102,7 +102,7 @@ def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
         if count >= minimum or match.group()[0] in _SENTENCE_END:
             return match.end()
     words = list(re.finditer(r"\S+", text))
-    if len(words) > maximum:
+    if len(words) >= maximum:
         while maximum > 1 and _ABBREVIATED.search(text[: words[maximum - 1].end()]):
             maximum -= 1  # "Dr." goes with the name
         return words[maximum - 1].end()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import InputError
-from fullduplex.ssm.hippo import System
+from fullduplex.ssm.hippo.families import System
 
 __all__ = ["discretise_dense", "expm"]
 
@@ -64,5 +64,6 @@ def discretise_dense(system: System, step: float, rule: str = "zoh") -> System:
     if rule == "bilinear":
         half_NN, eye_NN = system.a_NN * step / 2, np.eye(order)
         solved = np.linalg.solve(eye_NN - half_NN, np.column_stack([eye_NN + half_NN, step * system.b_N]))
+        solved = solved.astype(np.float64)
         return System(a_NN=solved[:, :order], b_N=solved[:, order])
     raise InputError(f"no discretisation {rule!r}; expected 'zoh' or 'bilinear'")

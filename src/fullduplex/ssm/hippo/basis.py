@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fullduplex.base.errors import InputError
-from fullduplex.ssm.hippo import Glagt, family, transition
+from fullduplex.ssm.hippo.families import Glagt, family, transition
 
 __all__ = ["functions", "kernels"]
 
@@ -29,7 +29,7 @@ def kernels(kind: str, order: int, ages_T: ArrayLike, *, glagt: Glagt | None = N
     """K_NT, the weight the n-th number of the state gives to an input of age t.
 
     Args:
-        kind: a family of `fullduplex.ssm.hippo.KINDS`.
+        kind: a family of `fullduplex.ssm.hippo.families.KINDS`.
         order: state size N.
         ages_T: ages >= 0, one axis.
         glagt: parameters of `glagt`.
@@ -61,7 +61,7 @@ def functions(kind: str, order: int, ages_T: ArrayLike, *, glagt: Glagt | None =
     """p_NT, with which the past is the sum of x_n p_n(t).
 
     Args:
-        kind: a family of `fullduplex.ssm.hippo.KINDS`.
+        kind: a family of `fullduplex.ssm.hippo.families.KINDS`.
         order: state size N.
         ages_T: ages >= 0, one axis. Beyond the window of a kind that has one the functions go on, and mean nothing.
         glagt: parameters of `glagt`.
@@ -82,7 +82,9 @@ def functions(kind: str, order: int, ages_T: ArrayLike, *, glagt: Glagt | None =
         "fout_halved": lambda: _fourier(order, t_T / 2),
     }
     if kind not in table:
-        raise InputError(f"{kind} is no orthogonal system, so its state cannot be read back; expected {', '.join(table)}")
+        raise InputError(
+            f"{kind} is no orthogonal system, so its state cannot be read back; expected {', '.join(table)}"
+        )
     return table[kind]()
 
 
@@ -97,7 +99,8 @@ def _ages(kind: str, order: int, ages_T: ArrayLike, glagt: Glagt | None) -> F64:
 def _legendre(order: int, x_T: F64) -> F64:
     """sqrt(2n + 1) P_n(x)."""
     scale_N = np.sqrt(2.0 * np.arange(order) + 1)
-    return scale_N[:, None] * np.polynomial.legendre.legvander(x_T, order - 1).T
+    values_TN = np.polynomial.legendre.legvander(x_T, order - 1)
+    return (scale_N[:, None] * values_TN.T).astype(np.float64)
 
 
 def _laguerre(order: int, t_T: F64, alpha: float) -> F64:

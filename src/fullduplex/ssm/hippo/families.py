@@ -141,7 +141,7 @@ def correction(kind: str, order: int, *, rank: int | None = None) -> F64:
 def _legs(order: int) -> System:
     n = np.arange(order)
     root_N = np.sqrt(2.0 * n + 1)
-    a_NN = -np.tril(np.outer(root_N, root_N), -1) - np.diag(n + 1.0)
+    a_NN = (-np.tril(np.outer(root_N, root_N), -1) - np.diag(n + 1.0)).astype(np.float64)
     return System(a_NN=a_NN, b_N=root_N)
 
 
@@ -149,13 +149,15 @@ def _legt(order: int) -> System:
     n = np.arange(order)
     root_N = np.sqrt(2.0 * n + 1)
     sign_NN = np.where(n[:, None] >= n[None, :], 1.0, (-1.0) ** (n[:, None] - n[None, :]))
-    return System(a_NN=-np.outer(root_N, root_N) * sign_NN, b_N=root_N)
+    a_NN = -np.outer(root_N, root_N) * sign_NN
+    return System(a_NN=a_NN.astype(np.float64), b_N=root_N)
 
 
 def _lmu(order: int) -> System:
     n = np.arange(order)
     sign_NN = np.where(n[:, None] < n[None, :], -1.0, (-1.0) ** (n[:, None] - n[None, :] + 1))
-    return System(a_NN=(2.0 * n[:, None] + 1) * sign_NN, b_N=(-1.0) ** n * (2.0 * n + 1))
+    a_NN = (2.0 * n[:, None] + 1) * sign_NN
+    return System(a_NN=a_NN.astype(np.float64), b_N=(-1.0) ** n * (2.0 * n + 1))
 
 
 def _lagt(order: int) -> System:
@@ -209,7 +211,7 @@ def _fout(order: int) -> System:
 
 KINDS: dict[str, Family] = {
     "legs": Family(make=_legs, fade=1, rank=1),
-    "legsd": Family(make=_legsd, fade=2, rank=0),
+    "legsd": Family(make=_legsd, fade=1, rank=0),
     "legt": Family(make=_legt, window=1, rank=2),
     "legt_halved": Family(make=_half(_legt), window=2, rank=2),
     "lmu": Family(make=_lmu, window=1),

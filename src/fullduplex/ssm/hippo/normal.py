@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import InputError
-from fullduplex.ssm.hippo import correction, transition
+from fullduplex.ssm.hippo.families import correction, transition
 
 __all__ = ["Spectrum", "legs_frequencies", "spectrum"]
 
@@ -57,16 +57,22 @@ def spectrum(kind: str, order: int) -> Spectrum:
     system, p_NR = transition(kind, order), correction(kind, order)
     normal_NN = system.a_NN + p_NR @ p_NR.T
     skew_NN = (normal_NN - normal_NN.T) / 2
-    frequencies_N, v_NN = np.linalg.eigh(-1j * skew_NN)
-    # eigh sorts upwards and a skew matrix has +-w: the upper half is one of each pair. Fourier families keep one zero.
+    solved = np.linalg.eigh(-1j * skew_NN)
+    frequencies_N, v_NN = solved[0].astype(np.float64), solved[1].astype(np.complex128)
+    # eigh sorts upwards and a skew matrix has +-w: the upper half is one of each pair.
     half = slice(order // 2, order)
     w_M, v_NM = frequencies_N[half], v_NN[:, half]
+    if w_M[0] <= 1e-9 * max(float(w_M[-1]), 1.0):
+        # A Fourier family stands still in a plane, of which eigh gives any two vectors.
+        plane_N2 = v_NN[:, order // 2 - 1 : order // 2 + 1]
+        real_N2 = np.linalg.svd(np.hstack([plane_N2.real, plane_N2.imag]))[0][:, :2]
+        w_M[0], v_NM[:, 0] = 0.0, (real_N2[:, 0] - 1j * real_N2[:, 1]) / math.sqrt(2)
     real = float(np.mean(np.diag(normal_NN)))
     return Spectrum(
         eigenvalues_M=(real + 1j * w_M).astype(np.complex128),
         b_M=v_NM.conj().T @ system.b_N,
         p_MR=v_NM.conj().T @ p_NR,
-        v_NM=v_NM.astype(np.complex128),
+        v_NM=v_NM,
     )
 
 
