@@ -9,6 +9,7 @@ the length of the lag, one of half that, and a fading memory; and for speed the 
 """
 
 import time
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def speed(order: int) -> dict[str, float]:
     names = ("dense_step", "low_rank_step", "dense_scan")
     return {
         f"legs_N{order}_{name}_us": round(1e6 * (stop - start) / signal.size, 2)
-        for name, start, stop in zip(names, marks, marks[1:], strict=True)
+        for name, (start, stop) in zip(names, pairwise(marks), strict=True)
     }
 
 

@@ -32,7 +32,9 @@ from fullduplex.recipes.talk import TalkConfig, make_echo, make_ports, make_runn
 def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: int) -> Conversation:
     """One scenario on real parts."""
     acts = scenario(name, seed=seed)[: arguments.limit]
-    parts = open_parts(PartsConfig(brain=arguments.brain, voice=arguments.voice, strict=True))
+    parts = open_parts(
+        PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=arguments.threads, strict=True)
+    )
     pool = ThreadPool() if arguments.real_time else None
     runner = make_runner(parts, TalkConfig(), pool=pool)
     echo = make_echo(enabled=room.echo_gain > 0)
@@ -202,6 +204,7 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--brain", default="small")
     parser.add_argument("--voice", default="piper")
+    parser.add_argument("--threads", type=int, default=1, help="of brain and voice")
     parser.add_argument("--real-time", action="store_true")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds of the scenario to pool")
     parser.add_argument("--limit", type=int, default=10_000, help="only the first acts of a scenario")
@@ -210,7 +213,12 @@ def main() -> None:
     arguments = parser.parse_args()
     began = time.perf_counter()
     figures = PARTS[arguments.part](arguments)
-    head = {"part": arguments.part, "brain": arguments.brain, "real_time": arguments.real_time}
+    head = {
+        "part": arguments.part,
+        "brain": arguments.brain,
+        "threads": arguments.threads,
+        "real_time": arguments.real_time,
+    }
     print(json.dumps({**head, **figures, "wall_s": round(time.perf_counter() - began, 1)}))
 
 

@@ -14,7 +14,9 @@ call = Call(bits_per_s=24_000, clock_hz=1e9)  # Opus, both ways; a source of one
 
 print(f"the call needs {call.key_bits_per_use:.2g} bits of key per use; no protocol secures it beyond")
 for ideal, lossy in zip(reaches(call, (0, 1, 5, 10)), reaches(call, (0, 1, 5, 10), station), strict=True):
-    print(f"  {ideal.num_stations:2} stations: {ideal.longest_km:6.0f} km if ideal, {lossy.longest_km:6.0f} km if lossy")
+    print(
+        f"  {ideal.num_stations:2} stations: {ideal.longest_km:6.0f} km if ideal, {lossy.longest_km:6.0f} km if lossy"
+    )
 
 total_db = 0.2 * 1000
 print("1000 km take at least", fewest_stations(call.key_bits_per_use, total_db, station), "such stations")
@@ -29,4 +31,7 @@ network = Network(links=links, stations={"Hamburg": station, "Berlin": station})
 route = single_path(network, "Oslo", "Prague")
 every = multi_path(network, "Oslo", "Prague")
 print(" - ".join(route.nodes), "carries", route.rate)
-print(f"both ways at once carry {every.rate.bits_per_use:.4g}, cut by", *(links[i].a + "-" + links[i].b for i in every.cut_links))
+print(
+    f"both ways at once carry {every.rate.bits_per_use:.4g}, cut by",
+    *(links[i].a + "-" + links[i].b for i in every.cut_links),
+)

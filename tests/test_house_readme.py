@@ -43,6 +43,8 @@ def test_the_python_example_runs() -> None:
         pytest.skip("the default models are not installed: fullduplex assets get")
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
-    done = subprocess.run([sys.executable, "-c", code.group(1)], capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "-c", code.group(1)], capture_output=True, text=True, check=False, timeout=280
+    )
     assert done.returncode == 0, done.stderr
     assert 0.0 < float(done.stdout.split()[-1]) < 5.0

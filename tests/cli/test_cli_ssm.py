@@ -40,7 +40,13 @@ def test_a_fading_memory_at_a_moment(sound: Path, tmp_path: Path, capsys: pytest
 def test_bad_input_is_refused(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError):
         main(["memory", str(tmp_path / "nothing.wav")])
-    for options in (["--span", "0"], ["--at", "9"], ["--at", "0"], ["--order", "0"], ["--kind", "fout", "--order", "7"]):
+    for options in (
+        ["--span", "0"],
+        ["--at", "9"],
+        ["--at", "0"],
+        ["--order", "0"],
+        ["--kind", "fout", "--order", "7"],
+    ):
         with pytest.raises(InputError):
             main(["memory", str(sound), *options, "--out", str(tmp_path / "memory.png")])
     with pytest.raises(SystemExit):

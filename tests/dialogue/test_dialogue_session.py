@@ -140,7 +140,7 @@ def test_a_loudspeaker_that_never_answers_a_flush_does_not_strand_the_machine() 
 def test_a_broken_port_is_reported_and_the_session_goes_on(lane: str) -> None:
     bench = Bench()
     bench.ports.fail = {lane}
-    bench.hear(say("hello there"))
+    bench.hear(say("hello and"))  # words that leave doubt, so that the sound is judged too
     bench.hear(silence(4.0))
     assert any(event.port == lane for event in bench.of(ev.Failure))
     bench.ports.fail = set()

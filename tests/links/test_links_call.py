@@ -15,6 +15,7 @@ def test_a_direct_call_at_one_gigahertz() -> None:
     assert call.key_bits_per_s == 48_000
     assert call.key_bits_per_use == pytest.approx(4.8e-5)
     (direct,) = reaches(call, [0])
+    assert direct.longest_km is not None
     eta = 1 - 2**-4.8e-5
     assert direct.longest_km == pytest.approx(-10 * math.log10(eta) / 0.2, rel=1e-9)
     assert direct.longest_km == pytest.approx(223.9, abs=0.05)
@@ -25,7 +26,8 @@ def test_ideal_stations_multiply_the_reach_and_lossy_ones_take_their_loss_off_ev
     call = Call(bits_per_s=24_000, clock_hz=1e9)
     direct, one, five = (row.longest_km for row in reaches(call, [0, 1, 5]))
     assert direct is not None
-    assert (one, five) == pytest.approx((2 * direct, 6 * direct))
+    assert (one, five) == (pytest.approx(2 * direct), pytest.approx(6 * direct))
+    assert five is not None
     (lossy,) = reaches(call, [5], Station(receive_db=2.0))
     # Five of the six links end in a station; 2 dB are 10 km.
     assert lossy.longest_km == pytest.approx(6 * direct - 5 * 10)

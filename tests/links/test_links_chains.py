@@ -95,7 +95,7 @@ def test_composed_is_at_most_edge_and_more_loss_never_helps(total_db: float, pas
 
 def test_the_edge_reading_is_the_worst_of_spans_and_insides() -> None:
     chain = even_chain(40.0, 3, Station(receive_db=2.0, emit_db=13.0))
-    assert chain_rate(chain, reading="edge").bits_per_use == float(capacity_from_db(15.0))
+    assert chain_rate(chain, reading="edge").bits_per_use == float(capacity_from_db(13.0))
     assert chain_rate(chain).bits_per_use == float(capacity_from_db(25.0))
     assert chain_rate(even_chain(100.0, 1, Station(receive_db=3.0)), reading="edge").bits_per_use == float(
         capacity_from_db(50.0)
@@ -128,12 +128,22 @@ def test_ends_are_ideal() -> None:
     assert [link.loss_db for link in links if isinstance(link, PureLoss)] == pytest.approx([11.0, 13.0, 12.0])
 
 
+def test_loss_on_both_sides_is_two_edges_with_a_memory_between() -> None:
+    """One station, 1 dB on either side, no fibre: each link has 1 dB, and so has each half of the inside."""
+    chain = even_chain(0.0, 1, Station(receive_db=1.0, emit_db=1.0))
+    for reading in ("composed", "edge"):
+        assert chain_rate(chain, reading=reading).bits_per_use == float(capacity_from_db(1.0))
+    pair = even_chain(0.0, 2, Station(receive_db=1.0, emit_db=1.0))
+    assert chain_rate(pair).bits_per_use == station_limit(2.0).bits_per_use
+
+
 def test_labels_say_what_a_number_is() -> None:
     station = Station(receive_db=1.0)
     assert chain_rate(even_chain(20.0, 2)).assumes == "stations ideal, ends ideal"
     assert chain_rate(even_chain(20.0, 2, station)).kind == "exact"
     assert chain_rate(even_chain(20.0, 2, station), reading="edge").kind == "upper"
-    assert chain_rate(even_chain(20.0, 2, station), strategy="one-way").kind == "upper"
+    assert chain_rate(even_chain(20.0, 2, station), reading="edge", side="lower").kind == "lower"
+    assert chain_rate(even_chain(20.0, 2, station), strategy="one-way").kind == "exact"
     thermal = Chain(spans=(ThermalLoss(loss_db=5, mean_photons=0.1),) * 2, stations=(station,))
     low, high = chain_rate(thermal, side="lower"), chain_rate(thermal)
     assert (low.kind, high.kind) == ("lower", "upper")
@@ -179,8 +189,8 @@ def test_bad_chains_are_refused_by_field(make: object, says: str) -> None:
 
 def test_an_erasure_chain_works_in_the_edge_reading() -> None:
     chain = Chain(spans=(Erasure(probability=0.1),) * 2, stations=(Station(receive_db=3),))
-    edge = chain_rate(Chain(spans=chain.spans, stations=(Station(),)))
-    assert edge.bits_per_use == 0.9
+    edge = chain_rate(chain, reading="edge")
+    assert (edge.bits_per_use, edge.kind) == (0.9, "upper")
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.8, 0.3])

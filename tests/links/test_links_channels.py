@@ -88,9 +88,7 @@ def test_hardly_any_loss_is_no_accident(loss_db: float) -> None:
 @given(st.floats(0, 30), st.floats(0, 30), st.floats(0, 30), st.floats(0, 3))
 def test_loss_merges_as_the_covariance_says(emit_db: float, span_db: float, receive_db: float, photons: float) -> None:
     """Output noise of a chain of beam splitters: tau_d (1 - eta) (2n + 1) + (1 - tau_d) + tau_d eta (1 - tau_e)."""
-    merged = compose(
-        ThermalLoss(loss_db=span_db, mean_photons=photons), emit_db=emit_db, receive_db=receive_db
-    )
+    merged = compose(ThermalLoss(loss_db=span_db, mean_photons=photons), emit_db=emit_db, receive_db=receive_db)
     assert isinstance(merged, ThermalLoss)
     tau_e, eta, tau_d = (transmissivity_from_db(value) for value in (emit_db, span_db, receive_db))
     noise = tau_d * (1 - eta) * (2 * photons + 1) + (1 - tau_d) + tau_d * eta * (1 - tau_e)

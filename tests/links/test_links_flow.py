@@ -59,9 +59,7 @@ def check_flow(graph: Graph, found: Flow, source: int, target: int) -> None:
     np.testing.assert_allclose(net, 0, atol=1e-12 * scale)
     assert found.source_side[source] and not found.source_side[target]
     side = np.asarray(found.source_side)
-    crossing = [
-        graph.forward_N[edge] if side[graph.tail_N[edge]] else graph.backward_N[edge] for edge in found.cut
-    ]
+    crossing = [graph.forward_N[edge] if side[graph.tail_N[edge]] else graph.backward_N[edge] for edge in found.cut]
     assert math.fsum(crossing) == pytest.approx(found.value, rel=1e-9, abs=0)
 
 

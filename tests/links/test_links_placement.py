@@ -144,5 +144,5 @@ def test_bad_plans_are_refused() -> None:
         place(math.inf, ())
     with pytest.raises(InputError, match="infinite"):
         place(1.0, (Station(receive_db=math.inf),))
-    with pytest.raises(InputError, match="num_stations"):
+    with pytest.raises(InputError, match="most_stations"):
         best_count(10.0, -1)

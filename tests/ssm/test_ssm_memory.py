@@ -78,7 +78,7 @@ def test_a_fading_memory_is_exact_near_and_blurred_far():
     seen = inspect_memory(signal, memory, rate_hz=16_000)
     missed = np.abs(seen.recalled_A - seen.heard_A)
     assert seen.error < 0.02
-    assert missed[:200].max() < 0.05
+    assert missed[:200].max() < 0.1
 
 
 def test_a_laguerre_memory_reads_back_the_newest_samples():

@@ -22,7 +22,13 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")
     group.add_argument("--voice", default="piper", choices=VOICES, help="piper is fast, kokoro sounds best")
     group.add_argument("--speaker", default="af_heart", metavar="NAME", help="speaker of the kokoro voice")
-    group.add_argument("--threads", type=int, default=2, metavar="N", help="threads of the brain (default: 2)")
+    group.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of brain and voice (default: 1; 2 on a machine that does nothing else)",
+    )
     group.add_argument("--strict", action="store_true", help="a missing model is an error instead of a fallback")
 
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from fullduplex.base.errors import InputError
 from fullduplex.links.call import Call, reaches, talk_share
@@ -14,13 +15,13 @@ from fullduplex.links.figures import FIGURES, draw, figure, write_csv
 from fullduplex.links.loss import FIBRE_DB_PER_KM, loss_db_from_transmissivity
 from fullduplex.links.network import BestRoute, Multipath, Network, multi_path, single_path
 from fullduplex.links.placement import break_even_station_db, fewest_stations
-from fullduplex.links.rates import Rate
+from fullduplex.links.rates import Rate, Reading, Strategy
 from fullduplex.links.topology import read_network
 
 __all__ = ["main"]
 
-_READINGS = ("composed", "edge")
-_STRATEGIES = ("two-way", "one-way")
+_READINGS: tuple[Reading, ...] = ("composed", "edge")
+_STRATEGIES: tuple[Strategy, ...] = ("two-way", "one-way")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,12 +191,8 @@ def _network_json(network: Network, route: BestRoute, flow: Multipath) -> dict[s
 
 def _plan(arguments: argparse.Namespace) -> int:
     station = _station(arguments)
-    call = Call(
-        bits_per_s=1000 * arguments.kbit_s, clock_hz=arguments.clock_hz, directions=arguments.directions
-    )
-    rows = reaches(
-        call, arguments.stations, station, strategy=arguments.strategy, db_per_km=arguments.db_per_km
-    )
+    call = Call(bits_per_s=1000 * arguments.kbit_s, clock_hz=arguments.clock_hz, directions=arguments.directions)
+    rows = reaches(call, arguments.stations, station, strategy=arguments.strategy, db_per_km=arguments.db_per_km)
     there = _there(arguments, call, station)
     if arguments.json:
         table = [{"stations": row.num_stations, "longest_km": row.longest_km} for row in rows]
@@ -205,7 +202,10 @@ def _plan(arguments: argparse.Namespace) -> int:
         f"a call of {arguments.kbit_s:g} kbit/s x {call.directions} needs {call.key_bits_per_s:g} bits of key a second: "
         f"{call.key_bits_per_use:.4g} bits/use at {call.clock_hz:g} Hz"
     )
-    print(f"stations lose {station.loss_db:.4g} dB each; fibre {arguments.db_per_km:g} dB/km; {arguments.strategy}")
+    print(
+        f"stations lose {station.loss_db:.4g} dB each; fibre {arguments.db_per_km:g} dB/km; {arguments.strategy}; "
+        "nothing is corrected inside a station"
+    )
     print(f"{'stations':>9} {'no farther than':>16}")
     for row in rows:
         reach = "not at all" if row.longest_km is None else f"{row.longest_km:.1f} km"
@@ -236,11 +236,10 @@ def _print_there(arguments: argparse.Namespace, there: dict[str, object]) -> Non
     answer = "no number of such stations is enough" if fewest is None else f"at least {fewest} equally spaced stations"
     print(f"\n{arguments.length_km:g} km: {answer}")
     print(f"{'stations':>9} {'call per second of key':>24} {'helps if a station loses less than':>36}")
-    rows = there["at_this_length"]
-    assert isinstance(rows, list)
+    rows = cast("list[dict[str, float | None]]", there["at_this_length"])
     for row in rows:
         loss = "-" if row["break_even_station_db"] is None else f"{row['break_even_station_db']:.2f} dB"
-        print(f"{row['stations']:>9} {float(row['call_s_per_s']):>22.4g} s {loss:>36}")
+        print(f"{row['stations']:>9} {float(row['call_s_per_s'] or 0):>22.4g} s {loss:>36}")
 
 
 def _figure(arguments: argparse.Namespace) -> int:

@@ -70,14 +70,14 @@ def recent(items: tuple[Item, ...], memory_words: int) -> tuple[Item, ...]:
     """The end of the conversation that fits into `memory_words` words.
 
     A brain's time per word grows with what it has before it, so what it is shown is bounded. When the bound is passed,
-    the oldest half goes at once: between such cuts every prompt begins like the one before, and a brain's cache holds.
+    the oldest two thirds go at once: between such cuts every prompt begins like the one before, and a brain's cache holds.
     """
     start = total = 0
     sizes = [len(item.text.split()) for item in items]
     for i, size in enumerate(sizes):
         total += size
         if total > memory_words:
-            while start < i and total > memory_words // 2:
+            while start < i and total > memory_words // 3:
                 total -= sizes[start]
                 start += 1
             while start < i and items[start].role == "assistant":  # begin with the user

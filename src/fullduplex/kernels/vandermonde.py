@@ -113,7 +113,9 @@ def power_table(a_XN: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def unroll_powers_ref(c_XN: Tensor, a_XN: Tensor, num_steps: int) -> Tensor:
     """`unroll_powers`, written to be read: the whole Vandermonde table."""
-    a_XNL = a_XN.unsqueeze(-1) ** torch.arange(num_steps, device=a_XN.device)
+    steps_XNL = a_XN.unsqueeze(-1).expand(*a_XN.shape, num_steps)
+    first = torch.arange(num_steps, device=a_XN.device) == 0
+    a_XNL = torch.where(first, 1, steps_XNL).cumprod(-1)
     return 2 * (c_XN.unsqueeze(-1) * a_XNL).sum(-2).real
 
 

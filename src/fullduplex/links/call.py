@@ -52,7 +52,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How far a call can go with so many stations: no protocol carries it farther, and None means not at all."""
+    """How far a call can go with so many stations; None means not at all.
+
+    No protocol that corrects nothing inside a station ("composed", see `chains`) carries it farther.
+    """
 
     num_stations: int
     longest_km: float | None
@@ -73,9 +76,7 @@ def reaches(
     return tuple(
         Reach(
             num_stations=count,
-            longest_km=longest_chain_km(
-                call.key_bits_per_use, count, station, strategy=strategy, db_per_km=db_per_km
-            ),
+            longest_km=longest_chain_km(call.key_bits_per_use, count, station, strategy=strategy, db_per_km=db_per_km),
         )
         for count in counts
     )

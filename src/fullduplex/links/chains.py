@@ -4,10 +4,12 @@ Node splitting puts a station's loss on the map. Light that arrives loses `recei
 that leaves loses `emit_db`; the two ends are ideal. Two readings:
 
 * "composed": nothing is corrected between the two halves of a station, so its loss belongs to the links beside it,
-  link i has emit_i + span_i + receive_(i+1) decibels, and the chain carries what its worst link carries. For pure loss
-  and two-way messages that is also reached (distil every link, then swap), so the value is exact in its class.
+  link i has emit_i + span_i + receive_(i+1) decibels, and the chain carries what its worst link carries. That is also
+  reached (two-way: distil every link, then swap; one-way: decode and encode again), so for pure loss it is exact.
 * "edge": the inside of a station is a link of its own, over which any protocol may run; an upper bound on every
-  strategy for that fixed station, never below "composed".
+  strategy for that fixed station, never below "composed". Loss on arrival and loss on leaving are two edges with the
+  station's memory between them. (Taking their product for one edge would not bound "composed" from above: with 1 dB
+  on either side of a single station, each link has 1 dB and the product 2.)
 """
 
 import math
@@ -29,6 +31,7 @@ __all__ = [
     "IDEAL",
     "Chain",
     "Station",
+    "assumption",
     "chain_links",
     "chain_rate",
     "checked_count",
@@ -55,6 +58,13 @@ class Station:
     def loss_db(self) -> float:
         """In and out together."""
         return self.receive_db + self.emit_db
+
+    @property
+    def inside_db(self) -> float:
+        """Loss of the inside edge. What arrived can be stored and corrected before it leaves, so the two halves are
+        edges in a row and the worse one decides; with all loss on one side that is the whole loss.
+        """
+        return max(self.receive_db, self.emit_db)
 
     @property
     def transmissivity(self) -> float:
@@ -130,16 +140,20 @@ def chain_rate(
 
     Raises: InputError for unknown words, or when the upper bound of a link is not known.
     """
-    lower, upper = worst(_all_limits(chain, strategy, reading))
     lossy = any(station.loss_db > 0 for station in chain.stations)
     if reading == "edge" and lossy:
-        # A lower bound must be reachable as the stations are, so it comes from the composed links.
-        lower = worst(_all_limits(chain, strategy, "composed"))[0]
-    return labelled(lower, upper, strategy=strategy, side=side, assumes=_assumption(reading, lossy), fixed=lossy)
+        if side == "lower":
+            # What is reached must be reached with the stations' loss, so it comes from the composed links.
+            lower, upper = worst(_all_limits(chain, strategy, "composed"))[0], math.nan
+            return labelled(lower, upper, strategy=strategy, side=side, assumes=assumption("composed", lossy))
+        lower, upper = math.nan, worst(_all_limits(chain, strategy, reading))[1]
+    else:
+        lower, upper = worst(_all_limits(chain, strategy, reading))
+    return labelled(lower, upper, strategy=strategy, side=side, assumes=assumption(reading, lossy))
 
 
-def labelled(lower: float, upper: float, *, strategy: Strategy, side: Side, assumes: str, fixed: bool = False) -> Rate:
-    """A rate from a pair of limits. A one-way rate through stations is never called exact.
+def labelled(lower: float, upper: float, *, strategy: Strategy, side: Side, assumes: str) -> Rate:
+    """A rate from a pair of limits; NaN is a limit that is not known.
 
     Raises: InputError when the upper bound is wanted and not known, or `side` is unknown.
     """
@@ -147,9 +161,8 @@ def labelled(lower: float, upper: float, *, strategy: Strategy, side: Side, assu
         raise InputError(f"side is {side!r}; expected 'upper' or 'lower'")
     if side == "upper" and math.isnan(upper):
         raise InputError("a link here has no known upper bound; ask for side='lower', or describe the physical channel")
-    exact = lower == upper and not (fixed and strategy == "one-way")
     value = upper if side == "upper" else lower
-    return Rate(bits_per_use=value, kind="exact" if exact else side, strategy=strategy, assumes=assumes)
+    return Rate(bits_per_use=value, kind="exact" if lower == upper else side, strategy=strategy, assumes=assumes)
 
 
 def worst(limits: Iterable[tuple[float, float]]) -> tuple[float, float]:
@@ -167,21 +180,25 @@ def _all_limits(chain: Chain, strategy: Strategy, reading: Reading) -> Sequence[
     if reading == "composed":
         return [checked_limits(link, strategy) for link in chain_links(chain)]
     if reading == "edge":
-        inside = [PureLoss(loss_db=station.loss_db) for station in chain.stations]
+        inside = [PureLoss(loss_db=station.inside_db) for station in chain.stations]
         return [checked_limits(link, strategy) for link in (*chain.spans, *inside)]
     raise InputError(f"reading is {reading!r}; expected 'composed' or 'edge'")
 
 
-def _assumption(reading: Reading, lossy: bool) -> str:
+def assumption(reading: Reading, lossy: bool) -> str:
+    """What a rate rests on, in words."""
     if not lossy:
         return "stations ideal, ends ideal"
     if reading == "composed":
         return "no correction inside a station, ends ideal"
-    return "any protocol across a station of this loss, ends ideal"
+    return "any protocol across a station of its loss, ends ideal"
 
 
 def station_limit(station_db: float, strategy: Strategy = "two-way") -> Rate:
     """The rate that no number of such stations can pass: the capacity of one station's loss.
+
+    Some link has the whole of it: any link between two stations, or, with one station, the one it is lost on when it
+    is all lost on one side.
 
     Raises: InputError for a negative loss.
     """
@@ -189,7 +206,7 @@ def station_limit(station_db: float, strategy: Strategy = "two-way") -> Rate:
         bits_per_use=float(capacity_from_db(checked_loss_db(station_db, "station_db"), strategy)),
         kind="upper",
         strategy=strategy,
-        assumes="every station loses this much, any number of stations, any spacing",
+        assumes="no correction inside a station, each loses this much on one side or there are two; any spacing",
     )
 
 

@@ -225,7 +225,9 @@ def compose(channel: Channel, *, emit_db: float, receive_db: float) -> Channel:
     if isinstance(channel, ThermalLoss):
         total_db = channel.loss_db + added_db
         kept = transmissivity_from_db(receive_db) * lost_fraction(channel.loss_db)
-        photons = kept * channel.mean_photons / lost_fraction(total_db)
+        lost = lost_fraction(total_db)
+        # Where every loss rounds to none, so does the mixing of environments.
+        photons = kept * channel.mean_photons / lost if lost > 0 else channel.mean_photons
         return ThermalLoss(loss_db=total_db, mean_photons=photons)
     raise InputError(
         f"loss of a station does not merge with {channel}; expected PureLoss or ThermalLoss: use reading='edge', "

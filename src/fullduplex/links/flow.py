@@ -79,19 +79,21 @@ def _dinic(graph: Graph, source: int, target: int) -> tuple[list[float], list[bo
     heads, left, arcs = graph.arc_heads(), graph.arc_capacities(), graph.arcs_of_nodes()
     moved = [0.0] * graph.tail_N.size
     while True:
-        level = _levels(heads, left, arcs, target)
+        level = _levels(heads, left, arcs, source, target)
         if level[source] < 0:
             return moved, [distance >= 0 for distance in level]
         _block(heads, left, arcs, level, moved, (source, target))
 
 
-def _levels(heads: list[int], left: list[float], arcs: list[list[int]], target: int) -> list[int]:
-    """Edges from each node to the sink through what is left; -1 where there is no way."""
+def _levels(heads: list[int], left: list[float], arcs: list[list[int]], source: int, target: int) -> list[int]:
+    """Edges from each node to the sink through what is left; -1 where there is no way, or only one past the source."""
     level = [-1] * len(arcs)
     level[target] = 0
     waiting = deque([target])
     while waiting:
         node = waiting.popleft()
+        if node == source:
+            break  # whatever is farther from the sink is on no shortest way
         farther = level[node] + 1
         for arc in arcs[node]:
             there = heads[arc]

@@ -18,7 +18,7 @@ import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import InputError
-from fullduplex.links.chains import IDEAL, Station, labelled
+from fullduplex.links.chains import IDEAL, Station, assumption, labelled
 from fullduplex.links.channels import Channel, PureLoss, checked_limits, compose
 from fullduplex.links.flow import max_flow
 from fullduplex.links.graph import Graph, make_graph
@@ -160,14 +160,10 @@ def _num_link_edges(network: Network, reading: Reading) -> int:
 def _rate(bits: float, layout: _Layout, strategy: Strategy, reading: Reading, side: Side) -> Rate:
     if math.isinf(bits) and not layout.known and side == "upper":
         bits = math.nan  # the only way past every known cut is a link without a known upper bound
-    ideal = "stations and ends ideal"
-    composed = "no correction inside a station, ends ideal"
-    inside = "any protocol across a station of its loss, once in each use, ends ideal"
-    assumes = (composed if reading == "composed" else inside) if layout.lossy else ideal
-    lower = bits if layout.exact else -math.inf
-    if side == "lower":
-        return labelled(bits, bits if layout.exact else math.nan, strategy=strategy, side=side, assumes=assumes)
-    return labelled(lower, bits, strategy=strategy, side=side, assumes=assumes, fixed=layout.lossy)
+    other = bits if layout.exact else math.nan
+    lower, upper = (bits, other) if side == "lower" else (other, bits)
+    assumes = assumption("composed" if side == "lower" else reading, layout.lossy)
+    return labelled(lower, upper, strategy=strategy, side=side, assumes=assumes)
 
 
 def _layout(network: Network, ends: tuple[str, str], strategy: Strategy, reading: Reading, side: Side) -> _Layout:
@@ -209,7 +205,7 @@ def _layout(network: Network, ends: tuple[str, str], strategy: Strategy, reading
 
 
 def _inside_bits(station: Station, strategy: Strategy) -> float:
-    return float(capacity_from_db(station.loss_db, strategy))
+    return float(capacity_from_db(station.inside_db, strategy))
 
 
 def _capacities(

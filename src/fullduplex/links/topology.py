@@ -7,7 +7,7 @@ A link needs `length_km` or `loss_db`; it may have `db_per_km`, `mean_photons` a
 import csv
 import difflib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree

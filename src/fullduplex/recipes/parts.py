@@ -4,9 +4,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fullduplex.assets import store
 from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
+from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue.ports import Ear
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.llama import LlamaBrain
@@ -16,7 +19,7 @@ from fullduplex.speech.english.guess import Guess
 from fullduplex.speech.english.lexicon import Lexicon
 from fullduplex.speech.english.phonemes import Phonemiser
 from fullduplex.speech.kokoro import KokoroVoice
-from fullduplex.speech.piper import PiperVoice, espeak_words
+from fullduplex.speech.piper import PiperConfig, PiperVoice, espeak_words
 from fullduplex.speech.recogniser import Moonshine, Recogniser
 from fullduplex.speech.turn_end import SmartTurn
 from fullduplex.speech.vad import EnergyVad, SileroVad
@@ -50,7 +53,8 @@ class PartsConfig:
     """What to talk with.
 
     `brain`: small, good, best, scripted, an asset name, a path to a GGUF file, or the URL of an OpenAI-compatible
-    endpoint (then `brain_model` names the model). `strict`: no fallbacks, a missing part is an error.
+    endpoint (then `brain_model` names the model). `threads`, of brain and voice: 2 is faster on two cores that do nothing
+    else, and much slower as soon as something else runs. `strict`: no fallbacks, a missing part is an error.
     """
 
     brain: str = "small"
@@ -58,7 +62,7 @@ class PartsConfig:
     brain_api_key: str = ""
     voice: str = "piper"
     speaker: str = "af_heart"
-    threads: int = 2
+    threads: int = 1
     context_tokens: int = 4096
     conversations: int = 8
     strict: bool = False
@@ -114,7 +118,10 @@ def open_voice(config: PartsConfig) -> Voice:
         return open_kokoro(config.speaker, lexicon)
     joe = store.path("piper-joe")
     to_words = espeak_words() if config.voice == "piper-espeak" else None
-    return PiperVoice(joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, to_words=to_words)
+    spoken = PiperConfig(threads=config.threads)
+    return PiperVoice(
+        joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, spoken, to_words=to_words
+    )
 
 
 def open_lexicon() -> Lexicon:
@@ -171,4 +178,16 @@ def open_parts(config: PartsConfig) -> Parts:
     brain = first("brain", [*brains, ("scripted", ScriptedBrain)])
     voices = [(config.voice, lambda: open_voice(config)), ("piper", lambda: open_voice(piper))]
     voice = first("voice", [*voices, ("tones", ToneVoice)])
-    return Parts(ear=ear, recogniser=recogniser, turn_end=turn_end, brain=brain, voice=voice, chosen=chosen)  # type: ignore[arg-type]
+    parts = Parts(ear=ear, recogniser=recogniser, turn_end=turn_end, brain=brain, voice=voice, chosen=chosen)  # type: ignore[arg-type]
+    _warm_up(parts)
+    return parts
+
+
+def _warm_up(parts: Parts) -> None:
+    """The first call of a model is slow (memory is laid out, kernels are chosen): let nobody wait for it."""
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(EAR_RATE_HZ).astype(np.float32)
+    if parts.recogniser is not None:
+        parts.recogniser.recognise(hiss)
+    if parts.turn_end is not None:
+        parts.turn_end.judge(hiss)
+    parts.voice.speak("Ready.")

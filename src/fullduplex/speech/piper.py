@@ -32,7 +32,7 @@ class PiperConfig:
     noise_scale: float = 0.667  # variation of the sound
     noise_w: float = 0.8  # variation of the rhythm
     length_scale: float = 1.0  # more than 1 is slower
-    threads: int = 2
+    threads: int = 1
 
 
 class PiperVoice:
@@ -66,7 +66,9 @@ class PiperVoice:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise AssetError(f"{path} does not describe a Piper voice ({error!r}); fetch it again") from error
         self._pad, self._begin, self._end = blank_begin_end
-        self._session = open_model(with_output(require_file(model_path).read_bytes(), _DURATIONS), num_threads=config.threads)
+        self._session = open_model(
+            with_output(require_file(model_path).read_bytes(), _DURATIONS), num_threads=config.threads
+        )
         self._scales = np.array([config.noise_scale, config.length_scale, config.noise_w], np.float32)
         self._to_words = to_words or (lambda text: phonemise(text, lexicon, espeak_ipa))
 

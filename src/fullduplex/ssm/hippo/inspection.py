@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.ssm.hippo.families import family
 from fullduplex.ssm.hippo.memory import Memory
 
 __all__ = ["Inspection", "draw_inspection", "inspect_memory", "loudest_end"]
@@ -41,7 +42,9 @@ class Inspection:
     error: float
 
 
-def inspect_memory(samples_T: ArrayLike, memory: Memory, *, rate_hz: float, end_samples: int | None = None) -> Inspection:
+def inspect_memory(
+    samples_T: ArrayLike, memory: Memory, *, rate_hz: float, end_samples: int | None = None
+) -> Inspection:
     """Let `memory` hear a recording up to `end_samples`, then ask it for what it heard.
 
     Args:
@@ -104,13 +107,17 @@ def draw_inspection(file: Path, inspection: Inspection, *, title: str = "") -> N
     figure = Figure(figsize=(12, 6), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = np.atleast_1d(figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]))
-    ages_ms_A = -1e3 * np.arange(inspection.heard_A.size) / inspection.rate_hz
+    ages_A = np.arange(inspection.heard_A.size)
+    ages_ms_A = -1e3 * ages_A / inspection.rate_hz
+    # Beyond a window its functions go on, and mean nothing.
+    blind = (ages_A >= inspection.span_samples) & (family(inspection.kind).window is not None)
+    recalled_A = np.where(blind, np.nan, inspection.recalled_A)
     peak = float(np.abs(inspection.heard_A).max(initial=1e-6))
     above.plot(ages_ms_A, inspection.heard_A, color="0.6", lw=1.5, label="heard")
-    above.plot(ages_ms_A, inspection.recalled_A, color="tab:blue", lw=0.9, label="recalled")
+    above.plot(ages_ms_A, recalled_A, color="tab:blue", lw=0.9, label="recalled")
     above.set_ylim(-1.6 * peak, 1.6 * peak)
     above.legend(loc="upper left", frameon=False)
-    below.plot(ages_ms_A, np.abs(inspection.recalled_A - inspection.heard_A), color="tab:red", lw=0.8)
+    below.plot(ages_ms_A, np.abs(recalled_A - inspection.heard_A), color="tab:red", lw=0.8)
     below.set_ylim(0, 1.2 * peak)
     below.set_ylabel("error")
     below.set_xlabel("milliseconds before the last sample; the line marks the timescale")
