@@ -77,7 +77,7 @@ def test_everything_is_answered_stopped_and_accounted_for(one: Conversation) -> 
     assert (figures["repeated_words"], figures["missing_words"], figures["stale_s"]) == (0, 0, 0.0)
     assert 0.0 < figures["stop_s_median"] < 0.3
     assert 0.0 < figures["reply_gap_s_median"] < 1.0
-    assert one.caller.size == one.machine.size == one.microphone.size == int(figures["duration_s"] * EAR_RATE_HZ)
+    assert one.caller.size == one.machine.size == one.microphone.size == round(figures["duration_s"] * EAR_RATE_HZ)
 
 
 def test_the_report_exists_and_can_be_read(one: Conversation, tmp_path: Path) -> None:

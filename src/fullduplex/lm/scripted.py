@@ -9,7 +9,7 @@ from fullduplex.lm.brain import Prefill, Prompt, never
 
 __all__ = ["ScriptedBrain"]
 
-_PIECE = re.compile(r"\S+\s*")
+_PIECE = re.compile(r"^\s+\S+\s*|\S+\s*")
 
 # Words with which an English sentence hardly ever ends: someone who stops here is still thinking.
 _UNFINISHED = frozenset(

@@ -160,7 +160,7 @@ class Simulation:
             "missing_s": round(missing / VOICE_RATE_HZ, 4),
             "stale_s": round(self.speaker.stale_samples / VOICE_RATE_HZ, 4),
             "step_ms_p99": round(1e3 * float(np.quantile(self.step_s, 0.99)), 3),
-            "duration_s": round(caller.size / EAR_RATE_HZ, 2),
+            "duration_s": round(caller.size / EAR_RATE_HZ, 4),
         }
         return Conversation(
             caller=caller,
