@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, FRAME_SAMPLES
+from fullduplex.dialogue.events import ReplyDone
 from fullduplex.dialogue.policies.turns import TurnsConfig
 from fullduplex.dialogue.session import Session
 from fullduplex.evaluate.caller import Act
@@ -71,7 +72,7 @@ def stopped_rate(results: list[Conversation]) -> float | None:
     """Share of interruptions over the machine's speech after which the reply under way was given up."""
     given_up = total = 0
     for result in results:
-        ends = [at_s for at_s, event in result.events if type(event).__name__ == "ReplyDone" and not event.complete]  # type: ignore[union-attr]
+        ends = [at_s for at_s, event in result.events if isinstance(event, ReplyDone) and not event.complete]
         for outcome in result.outcomes:
             if outcome.role == "interruption" and outcome.stop_s is not None:
                 total += 1

@@ -1,8 +1,10 @@
 """Choose and open the real parts of a conversation: every stage has a fallback, and every choice is logged."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -37,6 +39,7 @@ __all__ = [
     "open_voice",
 ]
 
+Part = TypeVar("Part")
 _LOG = logging.getLogger(__name__)
 _ABSENT = (AssetError, MissingExtraError)
 
@@ -151,14 +154,18 @@ def _open_turn_end() -> SmartTurn:
     return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"))
 
 
+def _nothing() -> None:
+    """Where a part may be missing."""
+
+
 def open_parts(config: PartsConfig) -> Parts:
     """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy."""
     chosen: dict[str, str] = {}
 
-    def first(stage: str, options: list[tuple[str, object]]) -> object:
+    def first(stage: str, options: list[tuple[str, Callable[[], Part]]]) -> Part:
         for i, (name, make) in enumerate(options):
             try:
-                part = make()  # type: ignore[operator]
+                part = make()
             except _ABSENT as error:
                 if config.strict or i == len(options) - 1:
                     raise
@@ -172,13 +179,21 @@ def open_parts(config: PartsConfig) -> Parts:
     small = PartsConfig(brain="small", threads=config.threads, conversations=config.conversations)
     piper = PartsConfig(voice="piper")
     ear = first("vad", [("silero", _open_ear), ("energy", EnergyVad)])
-    recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", lambda: None)])
-    turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", lambda: None)])
-    brains = [(config.brain, lambda: open_brain(config)), ("small", lambda: open_brain(small))]
-    brain = first("brain", [*brains, ("scripted", ScriptedBrain)])
-    voices = [(config.voice, lambda: open_voice(config)), ("piper", lambda: open_voice(piper))]
-    voice = first("voice", [*voices, ("tones", ToneVoice)])
-    parts = Parts(ear=ear, recogniser=recogniser, turn_end=turn_end, brain=brain, voice=voice, chosen=chosen)  # type: ignore[arg-type]
+    recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", _nothing)])
+    turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", _nothing)])
+    brains: list[tuple[str, Callable[[], Brain]]] = [
+        (config.brain, lambda: open_brain(config)),
+        ("small", lambda: open_brain(small)),
+        ("scripted", ScriptedBrain),
+    ]
+    brain = first("brain", brains)
+    voices: list[tuple[str, Callable[[], Voice]]] = [
+        (config.voice, lambda: open_voice(config)),
+        ("piper", lambda: open_voice(piper)),
+        ("tones", ToneVoice),
+    ]
+    voice = first("voice", voices)
+    parts = Parts(ear=ear, recogniser=recogniser, turn_end=turn_end, brain=brain, voice=voice, chosen=chosen)
     _warm_up(parts)
     return parts
 
