@@ -83,6 +83,7 @@ class FakePorts:
         self.default = default
         self.fail: set[str] = set()
         self.prompts: list[tuple[ports.Request, str]] = []
+        self.voiced: list[str] = []
         self.sound_end = 0.95
 
     def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
@@ -110,6 +111,7 @@ class FakePorts:
                 yield ports.Generated(ticket=ticket, text=word + " ", done=False)
             yield ports.Generated(ticket=ticket, text="", done=True)
         else:
+            self.voiced.append(request.text)
             words = request.text.split()
             pcm = say(" ".join(w for word in words for w in words_of(word)), rate_hz=VOICE_RATE_HZ)
             size = pcm.size // max(len(words), 1)

@@ -166,6 +166,29 @@ def test_nothing_comes_after_a_cancel_even_if_it_had_arrived(pool: ThreadPool) -
     assert threaded.collect(0.0) == []
 
 
+def test_the_brain_does_not_stand_back_for_a_clause_that_nobody_waits_for(pool: ThreadPool) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+        if isinstance(request, ports.Synthesise):
+            begun.set()
+            go_on.wait(10.0)
+            yield ports.Synthesised(ticket=request.ticket, pcm=np.zeros(1, np.float32), words=())
+        else:
+            yield ports.Generated(ticket=request.ticket, text="a", done=False)
+            yield ports.Generated(ticket=request.ticket, text="", done=True)
+
+    threaded = ThreadLanes(slow, pool)
+    threaded.submit(ports.Synthesise(ticket=1, text="x", urgent=True), 0.0)
+    assert begun.wait(10.0)
+    assert not pool.calm
+    threaded.cancel(1)
+    assert pool.calm
+    threaded.submit(brain(2), 0.0)
+    assert len(collect_all(threaded, 2)) == 2
+    go_on.set()
+
+
 def test_two_conversations_share_the_threads_and_not_the_results(pool: ThreadPool) -> None:
     one, other = ThreadLanes(run, pool), ThreadLanes(run, pool)
     for ticket in range(5):

@@ -109,7 +109,7 @@ def deliver(desk: Desk, *, frames: int) -> None:
 
     `frames` is how much time has passed since the last step: 1, or 0 in the middle of a frame.
     """
-    if desk.guess is not None:
+    if desk.guess is not None and not desk.hearing.active:  # an answer begun early stays silent while the user speaks
         desk.guess = _ask_for_sound(desk, desk.guess, desk.config.speculate_clauses)
     reply = desk.reply
     if reply is None:

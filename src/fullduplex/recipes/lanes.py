@@ -51,6 +51,7 @@ class _Job:
     run: Run
     deliver: Callable[[Result], None]
     cancelled: bool = False
+    urgent: bool = False
 
 
 class ThreadPool:
@@ -75,18 +76,29 @@ class ThreadPool:
 
     def put(self, job: _Job) -> None:
         """Queue a job on the lane of its request."""
-        self._change_urgent(job, 1)
+        if isinstance(job.request, Synthesise) and job.request.urgent:
+            with self._count:
+                job.urgent = True
+                self._urgent += 1
+                self._calm.clear()
         self._queues[LANES[type(job.request)]].put(job)
 
-    def _change_urgent(self, job: _Job, change: int) -> None:
-        if not (isinstance(job.request, Synthesise) and job.request.urgent):
-            return
+    def cancel(self, job: _Job) -> None:
+        """Nobody waits for it any more: what has begun may end, but the brain need not stand back for it."""
+        job.cancelled = True
+        self._relax(job)
+
+    def _relax(self, job: _Job) -> None:
         with self._count:
-            self._urgent += change
-            if self._urgent:
-                self._calm.clear()
-            else:
+            self._urgent -= job.urgent
+            job.urgent = False
+            if not self._urgent:
                 self._calm.set()
+
+    @property
+    def calm(self) -> bool:
+        """Whether no urgent clause is being waited for."""
+        return self._calm.is_set()
 
     def waiting(self) -> dict[str, int]:
         """How many jobs wait, by lane."""
@@ -105,7 +117,7 @@ class ThreadPool:
         while (job := lane.get()) is not None:
             if not (job.cancelled or self._closing.is_set()):
                 self._serve(name, job)
-            self._change_urgent(job, -1)
+            self._relax(job)
 
     def _serve(self, name: Lane, job: _Job) -> None:
         try:
@@ -151,7 +163,7 @@ class ThreadLanes:
         """No further results of this request."""
         job = self._jobs.pop(ticket, None)
         if job is not None:
-            job.cancelled = True
+            self._pool.cancel(job)
 
     def collect(self, now_s: float) -> list[Result]:
         """Results that have arrived."""

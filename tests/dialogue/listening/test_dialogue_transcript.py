@@ -34,6 +34,8 @@ def test_agreement_is_a_prefix_of_both_in_words(previous: str, current: str) -> 
 def test_case_and_punctuation_do_not_make_other_words() -> None:
     assert same_words("Yes, I know.", "yes i know")
     assert not same_words("yes I know", "yes I do")
+    assert same_words("Ah, and I live in Berlin.", "And I live in Berlin")
+    assert not same_words("uh", "um") and not same_words("uh", "")
     assert words_of("mm-hm, don’t… 3.5") == ("mm-hm", "don't", "3", "5")
 
 

@@ -16,9 +16,17 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
 
 
+_FILLED_PAUSES = frozenset({"uh", "um", "uhm", "ah", "er", "erm", "eh", "hm", "hmm"})
+
+
 def same_words(a: str, b: str) -> bool:
-    """Do two transcripts hold the same words? Case and punctuation do not count."""
-    return words_of(a) == words_of(b)
+    """Do two transcripts hold the same words? Case, punctuation and filled pauses beside words do not count."""
+    first, second = words_of(a), words_of(b)
+    return first == second or _said(first) == _said(second) != ()
+
+
+def _said(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in _FILLED_PAUSES)
 
 
 def agreed_prefix(previous: str, current: str) -> int:

@@ -31,7 +31,8 @@ class TurnsConfig:
     `nothing_s`: a sound without words is forgotten after this silence. `verdict_s`: how long into a pause the judges of
     sound and words are waited for; the sound is judged
     after the words, or at `judge_s`, unless the words alone make it `sure`. `guess_unread_frames`: how much of
-    the end of the sound a reading may lack to be guessed on. `afterword_s`: a lone back-channel this soon after a reply
+    the end of the sound a reading may lack to be guessed on in a pause. `early`: words this likely to be complete are
+    guessed on while they are still being spoken (1: never). `afterword_s`: a lone back-channel this soon after a reply
     that asked nothing wants no answer. `ends_turns` False: a turn ends only when it is committed from outside
     (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
     waits for the last words to be read.
@@ -46,6 +47,7 @@ class TurnsConfig:
     afterword_s: float = 2.5
     speculate: bool = True
     guess_unread_frames: int = 3
+    early: float = 0.1
     ends_turns: bool = True
     answers: bool = True
     read_wait_s: float = 3.0
@@ -233,7 +235,10 @@ class TurnsPolicy:
             self._close(desk)
             return
         if hearing.silence_frames < pause_frames:
-            self._read_ahead(desk)
+            if self.config.speculate and self.config.answers and self.config.early < 1.0:
+                self._guess_early(desk)
+            else:
+                self._read_ahead(desk)
             return
         # The last reading may lack two or three frames of the voice's decay: its words are good enough to guess on, and
         # the guess stays if the final reading finds the same words.
@@ -258,10 +263,26 @@ class TurnsPolicy:
         desk.mind = replace(desk.mind, sound=None, sound_ticket=ticket, sound_asked=True)
 
     def _guess(self, desk: Desk, text: str) -> None:
-        if not words_of(text) or same_words(text, desk.mind.scored):
+        if not words_of(text):
             return
-        self._score(desk, text)
+        if not same_words(text, desk.mind.scored):
+            self._score(desk, text)
         if self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text):
+            fork(desk, text)
+
+    def _guess_early(self, desk: Desk) -> None:
+        """The user is still speaking: begin an answer when the words read so far may be all.
+
+        To score the words is to read them, so this also is the brain's reading ahead. What the next reading changes
+        costs reading those words again; an answer to words that were not all is dropped.
+        """
+        text = desk.hearing.transcript
+        if not words_of(text) or desk.degraded_frames > 0:
+            return
+        if not same_words(text, desk.mind.scored):
+            roll_back(desk)
+            self._score(desk, text)
+        elif (desk.mind.words or 0.0) >= self.config.early and not self.config.overlap.lexicon.is_phantom(text):
             fork(desk, text)
 
     def _maybe_finish(self, desk: Desk) -> None:
@@ -295,7 +316,10 @@ class TurnsPolicy:
         desk.cancel(mind.prefill_ticket)
         messages = desk.prompt(text.rstrip(" .?!,"))
         ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
-        desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None)
+        judged = mind.sound is not None or mind.sound_ticket is not None  # not merely left out for words that have changed
+        desk.mind = replace(
+            mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None, sound_asked=judged
+        )
 
     def _prepare(self, desk: Desk, history: History) -> None:
         """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks."""
