@@ -316,10 +316,9 @@ class TurnsPolicy:
         desk.cancel(mind.prefill_ticket)
         messages = desk.prompt(text.rstrip(" .?!,"))
         ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
-        judged = mind.sound is not None or mind.sound_ticket is not None  # not merely left out for words that have changed
-        desk.mind = replace(
-            mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None, sound_asked=judged
-        )
+        # Words that have changed void a verdict that was left out because the old words were sure.
+        judged = mind.sound is not None or mind.sound_ticket is not None
+        desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None, sound_asked=judged)
 
     def _prepare(self, desk: Desk, history: History) -> None:
         """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks."""
