@@ -11,7 +11,8 @@ import numpy as np
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue import ports
 from fullduplex.lm.brain import Brain
-from fullduplex.speech.recogniser import Recogniser
+from fullduplex.speech.commands import CommandConfig, prefer_command
+from fullduplex.speech.recogniser import Moonshine, Recogniser
 from fullduplex.speech.turn_end import SmartTurn
 from fullduplex.speech.voice import Voice
 
@@ -29,6 +30,7 @@ class Ports:
     brain: Brain
     voice: Voice
     key: str = "solo"
+    commands: CommandConfig = CommandConfig()
 
     def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
         """Answer one request; every exception of a model becomes one `Failed`."""
@@ -65,6 +67,8 @@ class Ports:
             return ports.Recognised(ticket=request.ticket, text="")
         pcm = np.ascontiguousarray(request.pcm[-_MAX_READ_SAMPLES:])
         hypothesis = self.recogniser.recognise(pcm, request.draft)
+        if request.final and isinstance(self.recogniser, Moonshine):
+            hypothesis = prefer_command(self.recogniser, pcm, hypothesis, self.commands)
         # Moonshine now and then puts a whole sentence into quotation marks; they mislead the brain.
         text = hypothesis.text.strip(" \"'“”‘")
         return ports.Recognised(ticket=request.ticket, text=text, tokens=hypothesis.tokens)

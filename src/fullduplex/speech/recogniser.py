@@ -42,10 +42,14 @@ Cache = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What was understood. Give `tokens` back as the draft of the next call, when the same utterance has grown."""
+    """What was understood. Give `tokens` back as the draft of the next call, when the same utterance has grown.
+
+    `score`: natural log of the text's probability, where it was asked for (`Moonshine.score`), else 0.
+    """
 
     text: str
     tokens: tuple[int, ...] = ()
+    score: float = 0.0
 
 
 class Recogniser(Protocol):
@@ -98,6 +102,34 @@ class Moonshine:
             return Hypothesis("")
         return self._hypothesis(decode_ref(self._bind(sound), _END, token_budget(len(pcm))))
 
+    def score(self, pcm: Pcm, candidates: Sequence[str | tuple[int, ...]]) -> list[Hypothesis]:
+        """How well each candidate fits the sound: log probability of its tokens and of the end, in one pass.
+
+        Args:
+            pcm: (N,) at 16 kHz, at most 20 s.
+            candidates: texts, or tokens of hypotheses; at least one.
+
+        Raises: InputError as `recognise`, also without candidates; PortError when the scores are not finite.
+        """
+        sequences = [
+            tuple(self._tokenizer.encode(candidate, add_special_tokens=False).ids)
+            if isinstance(candidate, str)
+            else candidate
+            for candidate in candidates
+        ]
+        if not sequences:
+            raise InputError("score needs at least one candidate")
+        for tokens in sequences:
+            self._check_draft(tokens)
+        sound = _as_utterance(pcm)
+        if sound is None:
+            return [Hypothesis(self._hypothesis(tokens).text, tokens, -math.inf) for tokens in sequences]
+        scores = self._bind(sound).log_probabilities(sequences)
+        return [
+            Hypothesis(self._hypothesis(tokens).text, tokens, score)
+            for tokens, score in zip(sequences, scores, strict=True)
+        ]
+
     def _bind(self, sound: Pcm) -> "_BoundDecoder":
         mask_1N = np.ones((1, sound.size), np.int64)
         (frames_1LD,) = self._encoder.run(None, {"input_values": sound[np.newaxis], "attention_mask": mask_1N})
@@ -138,6 +170,28 @@ class _BoundDecoder:
         scores_TV, grown = self._run([token], cache, cached=True)
         # This branch returns empty cross-attention entries: those of the first pass stay.
         return scores_TV[-1], {name: grown[name] if ".decoder." in name else cache[name] for name in cache}
+
+    def log_probabilities(self, sequences: Sequence[tuple[int, ...]]) -> list[float]:
+        """Of each sequence and the end behind it, as one batch; what pads a row comes after all that is read there."""
+        longest = max(map(len, sequences))
+        ids_BT = [[_START, *tokens, *[_END] * (longest - len(tokens))] for tokens in sequences]
+        count = len(sequences)
+        inputs = {
+            "input_ids": np.asarray(ids_BT, np.int64),
+            "use_cache_branch": np.asarray([False]),
+            **{name: np.repeat(value, count, axis=0) for name, value in {**self._inputs, **self._empty}.items()},
+        }
+        scores_BTV = np.asarray(self._session.run(None, inputs)[0], np.float64)
+        if not np.isfinite(scores_BTV).all():
+            raise PortError("the recogniser's scores are not finite; expected numbers: fetch the model file again")
+        totals: list[float] = []
+        for tokens, scores_TV in zip(sequences, scores_BTV, strict=True):
+            asked = np.array([*tokens, _END])
+            used_TV = scores_TV[: asked.size]
+            peak_T = used_TV.max(axis=-1)
+            norm_T = peak_T + np.log(np.exp(used_TV - peak_T[:, None]).sum(axis=-1))
+            totals.append(float((used_TV[np.arange(asked.size), asked] - norm_T).sum()))
+        return totals
 
     def keep(self, cache: Cache, num_tokens: int) -> Cache:
         size = num_tokens + 1  # the start token comes first
