@@ -11,6 +11,8 @@ import argparse
 import json
 import resource
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,15 @@ from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, FRAME_SAMPLES
 from fullduplex.dialogue.events import ReplyDone
 from fullduplex.dialogue.policies.turns import TurnsConfig
 from fullduplex.dialogue.session import Session
-from fullduplex.evaluate.caller import Act
+from fullduplex.evaluate.caller import Act, Caller
 from fullduplex.evaluate.clips import clip_names, load_clip
-from fullduplex.evaluate.room import RoomConfig
+from fullduplex.evaluate.measures import continuity
+from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.evaluate.scenarios import scenario
 from fullduplex.recipes.lanes import SimulatedLanes, ThreadPool
 from fullduplex.recipes.parts import PartsConfig, open_parts
 from fullduplex.recipes.runner import Runner
-from fullduplex.recipes.simulate import Conversation, Pace, simulate
+from fullduplex.recipes.simulate import Conversation, Pace, Simulation, simulate
 from fullduplex.recipes.talk import TalkConfig, make_echo, make_ports, make_runner, make_session
 
 
@@ -161,32 +164,45 @@ def listeners(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def hour(arguments: argparse.Namespace) -> dict[str, Any]:
-    """An hour of conversation with real ears, a scripted brain and a tone voice: memory, drift, missed turns."""
+    """An hour of conversation with real ears, a scripted brain and a tone voice: memory, drift, missed turns.
+
+    Nothing is recorded, so that whatever grows is the machine's own.
+    """
     parts = open_parts(PartsConfig(brain="scripted", voice="tones"))
     names = clip_names("turn")
-    acts = [load_clip(names[i % len(names)]) for i in range(int(arguments.hours * 3600 / 6))]
-    script = tuple(Act(role="turn", text=clip.text, pcm=clip.pcm) for clip in acts)
-    memory: list[tuple[float, float]] = []
-
-    def watch(now_s: float, _said: int) -> None:
-        if not memory or now_s - memory[-1][0] >= 300:
-            memory.append((now_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-
+    clips = [load_clip(names[i % len(names)]) for i in range(int(arguments.hours * 3600 / 6))]
+    script = tuple(Act(role="turn", text=clip.text, pcm=clip.pcm) for clip in clips)
     runner = make_runner(parts, TalkConfig())
-    result = simulate(
-        script, runner, make_echo(enabled=False), pace=Pace(limit_s=3600 * arguments.hours), progress=watch
-    )
-    tracks_mb = 3 * result.caller.size * 4 / 1e6
+    room = Room.make(RoomConfig())
+    simulation = Simulation(caller=Caller(acts=script), room=room, echo=make_echo(enabled=False))
+    nothing = (np.zeros(0, np.float32),) * 3
+    memory: list[tuple[int, float]] = []
+    counts: Counter[str] = Counter()
+    while not simulation.caller.finished and runner.now_s < 3600 * arguments.hours:
+        simulation.frame(runner)
+        simulation.tracks[-1] = nothing
+        counts.update(type(event).__name__ for _at, event in simulation.events)
+        simulation.events.clear()
+        if not memory or runner.now_s - memory[-1][0] >= 300:
+            memory.append((round(runner.now_s), rss_mb()))
+    repeated, missing = continuity(simulation.pieces)
     return {
-        "hours": round(result.caller.size / EAR_RATE_HZ / 3600, 3),
-        "answered": result.figures["answered"],
-        "turns": result.figures["turns"],
-        "peak_rss_mb_by_time": [(round(at_s), round(mb, 1)) for at_s, mb in memory],
-        "recorded_tracks_mb": round(tracks_mb, 1),
-        "repeated_words": result.figures["repeated_words"],
-        "missing_words": result.figures["missing_words"],
-        "step_ms_p99": result.figures["step_ms_p99"],
+        "hours": round(runner.now_s / 3600, 3),
+        "turns": len(simulation.caller.said),
+        "events": {
+            name: counts[name] for name in ("ReplyStarted", "ReplyDone", "Failure", "Dropped", "DeadlineMissed")
+        },
+        "rss_mb_by_time": memory,
+        "repeated_samples": repeated,
+        "missing_samples": missing,
+        "step_ms_p99": round(1e3 * float(np.quantile(simulation.step_s, 0.99)), 3),
     }
+
+
+def rss_mb() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 1e6, 1)
 
 
 PARTS = {

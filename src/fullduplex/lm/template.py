@@ -117,5 +117,8 @@ def _literal(template: ChatTemplate, message: Message, index: int) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"message {index}: text is not valid Unicode at character {error.start}") from None
-    text = text.replace("\0", " ").strip()
+    text = text.replace("\0", " ")
+    # A blank at the beginning of the assistant's text says that it continues a sentence (time slices); one at the end
+    # would be tokenised apart from the word that follows.
+    text = text.rstrip() if message.role == "assistant" else text.strip()
     return " ".join(text.split()) if template.one_line else text
