@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from fullduplex.base.errors import InputError
+from fullduplex.cli.link import beam
 from fullduplex.links.call import Call, reaches, talk_share
 from fullduplex.links.chains import Chain, Station, chain_rate, even_chain, fibre_loss_db, station_limit
 from fullduplex.links.channels import fibre
@@ -30,10 +31,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Limits of quantum links with lossy repeater stations (arXiv:2110.10168): what no protocol can pass. "
         "A calculator, not a simulator: rates are bits per use of the link, and bits per second once a clock is given.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="chain|network|plan|figure")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="chain|network|plan|figure|beam")
     _add_chain(commands.add_parser("chain", help="one line of stations between two ends"))
     _add_network(commands.add_parser("network", help="best route and all routes through a CSV or GraphML network"))
     _add_plan(commands.add_parser("plan", help="how far a one-time-pad voice call reaches; how many stations it needs"))
+    commands.add_parser("beam", help="align a holographic surface with a fixed number of pilots", add_help=False)
     figures = commands.add_parser("figure", help="the paper's statements as CSV and PNG")
     figures.add_argument("name", choices=(*FIGURES, "all"))
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="default: figures")
@@ -95,6 +97,8 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def main(argv: list[str]) -> int:
     """Run one of the subcommands; exit status 0."""
+    if argv[:1] == ["beam"]:
+        return beam.main(argv[1:])
     arguments = _parser().parse_args(argv)
     run = {"chain": _chain, "network": _network, "plan": _plan, "figure": _figure}
     return run[arguments.command](arguments)

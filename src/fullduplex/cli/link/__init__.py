@@ -1,0 +1,1 @@
+"""`fullduplex link`: quantum repeaters and beams."""

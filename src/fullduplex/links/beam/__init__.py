@@ -1,0 +1,1 @@
+"""HoloBeam: align a holographic surface with a fixed number of pilots."""

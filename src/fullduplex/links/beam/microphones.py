@@ -1,0 +1,121 @@
+"""The same search on sound: steer a line of microphones to the talker with a fixed number of short looks.
+
+A delay-and-sum beam over a line of N microphones answers a tone of wavelength lambda = c / f with the very kernel of the
+surface, so a line of K wavelengths steered in steps of 1/K has one peak. Here the reports are powers of real sound: each
+pilot is one window of the microphones' signals, beamformed at the frequency.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.links.beam.grid import exact_grid
+from fullduplex.links.beam.schedule import even_counts, schedule
+from fullduplex.links.beam.surface import Surface
+
+__all__ = ["Line", "arrive", "find_talker"]
+
+_SPEED_OF_SOUND = 343.0
+_WINDOW_S = 0.032
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """`microphones` in a line, `spacing_m` apart. Raises `ConfigError` for fewer than 2 or no spacing."""
+
+    microphones: int = 16
+    spacing_m: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.microphones < 2 or not 0 < self.spacing_m < 10:
+            raise ConfigError(
+                f"microphones is {self.microphones}, spacing_m {self.spacing_m}; expected 2 or more, and metres"
+            )
+
+    def surface(self, frequency_hz: float) -> Surface:
+        """The line in wavelengths of one frequency."""
+        wavelength_m = _SPEED_OF_SOUND / frequency_hz
+        return Surface(size=self.microphones * self.spacing_m / wavelength_m, spacing=self.spacing_m / wavelength_m)
+
+
+def arrive(
+    sound: NDArray[np.float32], line: Line, direction: float, rate_hz: int, *, noise_db: float, seed: int
+) -> NDArray[np.float32]:
+    """What the microphones (N, samples) hear of a talker far away: exact fractional delays, and noise of their own.
+
+    Args:
+        sound: the talker, (samples,).
+        line: the microphones.
+        direction: sine of the angle from straight ahead, -1 to 1.
+        rate_hz: sampling rate.
+        noise_db: each microphone's noise below the talker's level.
+        seed: of the noise.
+
+    Raises:
+        InputError: an empty or silent sound, or a direction outside -1 to 1.
+    """
+    if sound.ndim != 1 or not sound.size or not np.isfinite(sound).all() or not np.any(sound):
+        raise InputError("the talker must be one finite channel that is not silent")
+    if not -1 <= direction <= 1:
+        raise InputError(f"direction is {direction}; expected a sine, -1 to 1")
+    place_N = (np.arange(line.microphones) - (line.microphones - 1) / 2) * line.spacing_m
+    delay_N = -direction * place_N / _SPEED_OF_SOUND
+    size = 2 * sound.size
+    turn_NF = np.exp(-2j * np.pi * delay_N[:, None] * np.fft.rfftfreq(size, 1 / rate_hz)[None, :])
+    heard = np.fft.irfft(np.fft.rfft(sound, size)[None, :] * turn_NF, size)[:, : sound.size]
+    level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) * 10 ** (-noise_db / 20)
+    return (heard + level * np.random.default_rng(seed).standard_normal(heard.shape)).astype(np.float32)
+
+
+def find_talker(
+    heard_NT: NDArray[np.float32], line: Line, rate_hz: int, *, frequency_hz: float, budget: int, seed: int = 0
+) -> float:
+    """Direction (a sine) of the talker with at most `budget` looks of 32 ms at the beam's power.
+
+    Looks fall on windows drawn at random among those in which the frequency is loud enough to be heard.
+
+    Raises:
+        InputError: shapes that do not fit the line, a frequency whose half wavelength is shorter than the spacing (the
+        beam would have a second peak), or too short a recording.
+    """
+    if heard_NT.ndim != 2 or heard_NT.shape[0] != line.microphones:
+        raise InputError(f"expected sound of {line.microphones} microphones, got shape {heard_NT.shape}")
+    surface = line.surface(frequency_hz)
+    assert surface.spacing is not None
+    if surface.spacing >= 0.5:
+        raise InputError(
+            f"{frequency_hz:g} Hz is too high for microphones {line.spacing_m} m apart: the beam has two peaks"
+        )
+    size = round(_WINDOW_S * rate_hz)
+    count = heard_NT.shape[1] // size
+    if count < 1 or budget < 1:
+        raise InputError(f"expected at least {size} samples and 1 look")
+    window_NWT = heard_NT[:, : count * size].reshape(line.microphones, count, size).astype(np.float64)
+    tone_T = np.exp(-2j * np.pi * frequency_hz / rate_hz * np.arange(size)) * np.hanning(size)
+    phasor_NW = window_NWT @ tone_T
+    level_W = np.square(np.abs(phasor_NW)).mean(axis=0)
+    loud = np.flatnonzero(level_W >= np.quantile(level_W, 0.5))
+    place_N = (np.arange(line.microphones) - (line.microphones - 1) / 2) * surface.spacing
+    grid_M = exact_grid(surface)
+    draw = np.random.default_rng(seed)
+
+    def look(arm: int, pilots: int) -> float:
+        """Mean beam power beside the microphones' own in the same windows: the talker's loudness cancels."""
+        if pilots < 1:
+            return -np.inf
+        chosen = draw.choice(loud, pilots)
+        beam = np.exp(-2j * np.pi * place_N * grid_M[arm]) @ phasor_NW[:, chosen] / line.microphones
+        return float((np.square(np.abs(beam)) / level_W[chosen]).mean())
+
+    plan = schedule(grid_M.size, budget)
+    low = 0
+    for alive, pilots in zip(plan.sizes[:-1], plan.pilots[:-1], strict=True):
+        third = (alive - 1) // 3
+        tried = [low, low + third, low + alive - 1 - third, low + alive - 1]
+        reports = [look(arm, each) for arm, each in zip(tried, even_counts(pilots, 4), strict=True)]
+        low += third if int(np.argmax(reports)) >= 2 else 0
+    counts = even_counts(plan.pilots[-1], plan.sizes[-1])
+    reports = [look(low + i, each) for i, each in enumerate(counts)]
+    return float(grid_M[low + int(np.argmax(reports))])
