@@ -8,6 +8,13 @@ from hypothesis import strategies as st
 
 from fullduplex.base.errors import InputError
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
+from kernels.paths import choose_path
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def path(request, monkeypatch):
+    choose_path(request.param, monkeypatch)
+
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-14, torch.complex64: 1e-5, torch.complex128: 1e-14}
 

@@ -11,6 +11,10 @@ The fast path (Blelloch, "Prefix sums and their applications", 1990, section 1.4
 
 About 2 L log_L(T) vector operations stand in a row instead of T. Nothing is divided and no power of `a` is inverted,
 so |a| <= 1 is stable and a = 0 (a reset) is exact. The result differs from `linear_scan_ref` by rounding only.
+
+Where a C compiler was found (`native/library.py`) the recurrence runs there instead, as it stands: one pass, three rows
+in the first cache. On CUDA tensors, where Triton is installed, `gpu/recurrence.py` runs it. All paths have the same
+gradients, which can be differentiated again: the backward pass is a scan too.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
+from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
 
 __all__ = ["linear_scan", "linear_scan_ref"]
 
@@ -114,6 +119,26 @@ def _apply(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Ten
 
 
 def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
+    compiled = native_for(a_BTD, b_BTD, h0_BD)
+    if compiled is not None:
+        return _scan_compiled(compiled, a_BTD, b_BTD, h0_BD, reverse=reverse)
+    if b_BTD.is_cuda and not b_BTD.is_complex() and has_triton():
+        from fullduplex.kernels.gpu.recurrence import scan_gpu
+
+        return scan_gpu(a_BTD, b_BTD, h0_BD, reverse=reverse)
+    return _scan_torch(a_BTD, b_BTD, h0_BD, reverse=reverse)
+
+
+def _scan_compiled(compiled: Native, a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
+    """native/scan.h: the strides over batch and time may be anything, zero for an expanded view too."""
+    a_BTD, b_BTD, h0_BD = unit_rows(a_BTD), unit_rows(b_BTD), h0_BD.resolve_conj().contiguous()
+    out_BTD = torch.empty(b_BTD.shape, dtype=b_BTD.dtype)
+    sizes = (*b_BTD.shape, *a_BTD.stride()[:2], *b_BTD.stride()[:2], int(reverse), torch.get_num_threads())
+    compiled.run("scan", b_BTD.dtype, a_BTD, b_BTD, h0_BD, out_BTD, sizes)
+    return out_BTD
+
+
+def _scan_torch(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
     batch, num_steps, width = b_BTD.shape
     way = -1 if reverse else 1
     out_BTD = torch.empty(b_BTD.shape, dtype=b_BTD.dtype, device=b_BTD.device)
@@ -132,7 +157,7 @@ def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tens
     for a_BCD, b_BCD in zip(a_L[1:], b_L[1:], strict=True):
         torch.addcmul(b_BCD, a_BCD, end_BCD, out=end_BCD)
         decay_BCD.mul_(a_BCD)
-    ends_BCD, h0_BCD = _scan(decay_BCD, end_BCD, h0_BD, reverse=reverse), h0_BD.unsqueeze(1)
+    ends_BCD, h0_BCD = _scan_torch(decay_BCD, end_BCD, h0_BD, reverse=reverse), h0_BD.unsqueeze(1)
     starts_BCD = torch.cat([ends_BCD[:, 1:], h0_BCD] if reverse else [h0_BCD, ends_BCD[:, :-1]], dim=1)
     _run(a_L, b_L, starts_BCD, out_L)
     a_left, b_left, out_left = (tensor[:, left].unbind(1)[::way] for tensor in (a_BTD, b_BTD, out_BTD))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fullduplex.kernels.norm import rms_norm
 from fullduplex.nn.state import Stateless
 from fullduplex.nn.stream import Growth, check_piece
 
@@ -40,5 +41,4 @@ class RMSNorm(nn.Module):
 
     def _normalise(self, x: Tensor) -> Tensor:
         # In the precision of the gain: the mean of many squares is where half precision loses most.
-        wide = x.to(self.gain.dtype)
-        return self.gain * wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
+        return rms_norm(x.to(self.gain.dtype), self.gain, self.epsilon)

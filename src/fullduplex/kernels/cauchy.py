@@ -1,0 +1,93 @@
+"""Sums over modes of a diagonal resolvent at many nodes: the Cauchy products behind the kernel of S4.
+
+    S_kl = sum_n v_kn / (alpha_l - mu_n beta_l)
+
+With alpha = (g) and beta = 1 that is a Cauchy matrix; the two nodes are kept apart because the bilinear rule puts them at
+alpha = 1 - z, beta = (1 + z) / 2, where nothing is divided by 1 + z and z = -1 is a node like any other.
+
+Axes: X any leading axes, K sums over the same modes, N modes, L nodes.
+
+The plain form builds the whole table, X N L complex numbers. The fast form takes the nodes in blocks, shares each block's
+table among all K sums as one matrix product, and builds it again for the gradient, so beside inputs and outputs it holds
+about 2^16 numbers, whatever L is.
+"""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from fullduplex.base.errors import InputError
+
+__all__ = ["cauchy_sums", "cauchy_sums_ref"]
+
+_BLOCK_NUMBERS = 2**16  # a table of this many fits a cache
+
+
+def cauchy_sums(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Tensor:
+    """S_kl = sum_n v_kn / (alpha_l - mu_n beta_l).
+
+    Args:
+        v_XKN: weights, complex.
+        mu_XN: modes, complex, with the same leading axes.
+        alpha_L, beta_L: nodes, complex; no gradient reaches them. A node that meets a mode gives infinity.
+
+    Returns:
+        S_XKL.
+
+    Raises:
+        InputError: shapes do not fit, or not all of one complex dtype.
+    """
+    _check(v_XKN, mu_XN, alpha_L, beta_L)
+    return cast("Tensor", _CauchySums.apply(v_XKN, mu_XN, alpha_L, beta_L))
+
+
+def cauchy_sums_ref(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Tensor:
+    """`cauchy_sums`, written to be read: the whole table, differentiated by autograd."""
+    table_X1NL = 1 / (alpha_L - mu_XN.unsqueeze(-1) * beta_L).unsqueeze(-3)
+    return (v_XKN.unsqueeze(-1) * table_X1NL).sum(-2)
+
+
+class _CauchySums(torch.autograd.Function):
+    """With h_nl = 1 / (alpha_l - mu_n beta_l): dS/dv = h and dS_kl/dmu_n = v_kn beta_l h_nl^2."""
+
+    @staticmethod
+    def forward(ctx: Any, v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Tensor:
+        ctx.save_for_backward(v_XKN, mu_XN, alpha_L, beta_L)
+        parts = [
+            v_XKN @ (1 / (alpha_L[block] - mu_XN.unsqueeze(-1) * beta_L[block]))
+            for block in _blocks(mu_XN.numel(), alpha_L.shape[0])
+        ]
+        return torch.cat(parts, dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (g_XKL,) = grad_outputs
+        v_XKN, mu_XN, alpha_L, beta_L = ctx.saved_tensors
+        dv_XKN, dmu_XN = torch.zeros_like(v_XKN), torch.zeros_like(mu_XN)
+        back_XNK = v_XKN.mH
+        for block in _blocks(mu_XN.numel(), alpha_L.shape[0]):
+            h_XNL = 1 / (alpha_L[block] - mu_XN.unsqueeze(-1) * beta_L[block])
+            dv_XKN += g_XKL[..., block] @ h_XNL.mH
+            dmu_XN += ((back_XNK @ g_XKL[..., block]) * (beta_L[block] * h_XNL.square()).conj()).sum(-1)
+        return dv_XKN, dmu_XN, None, None
+
+
+def _blocks(num_rows: int, num_nodes: int) -> Iterator[slice]:
+    size = max(1, _BLOCK_NUMBERS // max(1, num_rows))
+    for start in range(0, max(1, num_nodes), size):
+        yield slice(start, min(start + size, num_nodes))
+
+
+def _check(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> None:
+    tensors = (v_XKN, mu_XN, alpha_L, beta_L)
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    fits = v_XKN.ndim >= 2 and shapes[1] == (*shapes[0][:-2], shapes[0][-1])
+    if not fits or alpha_L.ndim != 1 or shapes[2] != shapes[3]:
+        raise InputError(
+            f"cauchy_sums got v, mu, alpha, beta of shapes {shapes}; expected (..., K, N), (..., N), (L,), (L,)"
+        )
+    if not v_XKN.is_complex() or len({tensor.dtype for tensor in tensors}) > 1:
+        kinds = ", ".join(str(tensor.dtype) for tensor in tensors)
+        raise InputError(f"cauchy_sums got dtypes {kinds}; expected one complex dtype for all four")

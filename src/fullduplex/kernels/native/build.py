@@ -1,0 +1,103 @@
+"""From the C sources beside this file to a shared library in a cache, once for a machine.
+
+The library's name is a digest of everything that decides its bytes: sources, compiler and its version, flags, processor.
+A new version therefore never meets an old library, and a cache on a shared disk never hands one processor the code of
+another. The file is written beside its place and takes its name in one step, so two processes, or two threads, may build at
+once.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+__all__ = ["FLAG_SETS", "build", "cache_folder", "find_compiler", "library_name"]
+
+SOURCES = Path(__file__).parent
+_BASE = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
+# The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
+# -ffast-math: it may drop NaN and reorder the sums whose equality the tests promise.
+FLAG_SETS = (
+    (*_BASE, "-march=native", "-mprefer-vector-width=512", "-fopenmp"),
+    (*_BASE, "-march=native", "-fopenmp"),
+    (*_BASE, "-mcpu=native", "-fopenmp"),
+    (*_BASE, "-fopenmp"),
+    _BASE,
+)
+_TIMEOUT_S = 120.0
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept: `FULLDUPLEX_NATIVE_CACHE`, else `~/.cache/fullduplex/native`."""
+    configured = os.environ.get("FULLDUPLEX_NATIVE_CACHE")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "fullduplex" / "native"
+
+
+def find_compiler() -> str | None:
+    """Path of `$CC`, else of cc, gcc or clang, the first there is."""
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def library_name(compiler: str) -> str:
+    """File name of the library that this compiler makes of these sources on this processor."""
+    digest = hashlib.sha256()
+    for source in sorted(SOURCES.glob("*.[ch]")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False).stdout
+    for part in (compiler, version.decode(errors="replace"), repr(FLAG_SETS), _processor()):
+        digest.update(part.encode() + b"\0")
+    return f"fullduplex-{digest.hexdigest()[:20]}.so"
+
+
+def build(compiler: str, folder: Path) -> tuple[Path | None, str]:
+    """The library, compiled unless it is there already.
+
+    Args:
+        compiler: path of a C compiler.
+        folder: the cache; made when absent.
+
+    Returns:
+        The path, or None and why there is none.
+    """
+    try:
+        target = folder / library_name(compiler)
+        if target.is_file():
+            return target, "found in the cache"
+        folder.mkdir(parents=True, exist_ok=True)
+        neighbour = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        try:
+            problem = _compile(compiler, neighbour)
+            if problem is not None:
+                return None, f"{compiler} failed: {problem}"
+            neighbour.replace(target)
+        finally:
+            neighbour.unlink(missing_ok=True)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"{type(error).__name__}: {error}"
+    return target, f"compiled with {compiler}"
+
+
+def _compile(compiler: str, target: Path) -> str | None:
+    """Compile to `target`; None, or the first line of what the compiler said about the plainest flags."""
+    said = ""
+    for flags in FLAG_SETS:
+        command = [compiler, *flags, "-o", str(target), str(SOURCES / "fullduplex.c"), "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        if done.returncode == 0:
+            return None
+        said = done.stderr.strip() or f"status {done.returncode}"
+    return said.splitlines()[0]
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    return "\n".join([platform.machine(), platform.processor(), *told])

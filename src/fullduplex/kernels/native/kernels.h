@@ -1,0 +1,10 @@
+/* Every kernel in one precision. */
+#undef VEC
+#undef MASK
+#include "vector.h"
+#include "scan.h"
+#include "conv.h"
+#include "selective.h"
+#include "ssd.h"
+#include "hadamard.h"
+#include "step.h"

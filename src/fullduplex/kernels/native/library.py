@@ -1,0 +1,131 @@
+"""The compiled kernels as callables on tensors, or nothing, with the reason in the log.
+
+`native()` compiles on its first call in a process (a few seconds on a new machine, milliseconds after that) and answers
+from memory afterwards. Without a compiler, with one that fails, with a cache that cannot be written, or with
+`FULLDUPLEX_NATIVE=off`, it answers None and every kernel takes its torch path. ctypes releases the GIL during a call.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from fullduplex.kernels.native.build import build, cache_folder, find_compiler
+
+__all__ = ["Native", "has_triton", "load_native", "native", "native_for", "unit_rows"]
+
+_LOG = logging.getLogger(__name__)
+_SUFFIX = {
+    torch.float32: "_f32",
+    torch.float64: "_f64",
+    torch.complex64: "_complex_f32",
+    torch.complex128: "_complex_f64",
+}
+
+# Whatever decides which library is right: asking the file system at every call would cost more than a short kernel.
+_DECIDING = ("FULLDUPLEX_NATIVE", "FULLDUPLEX_NATIVE_CACHE", "CC", "PATH", "HOME")
+
+Argument = Tensor | float | Sequence[int] | Sequence[Tensor | None] | None
+
+
+class Native:
+    """A loaded library.
+
+    Args:
+        path: the shared library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._library = ctypes.CDLL(str(path))
+
+    def run(self, kernel: str, dtype: torch.dtype, *arguments: Argument) -> None:
+        """Call `fd_<kernel>` in the precision `dtype`.
+
+        Args:
+            kernel: name without prefix and precision.
+            dtype: float32, float64, complex64 or complex128.
+            arguments: tensors (their memory is lent), None, tuples of tensors or None, tuples of int64 sizes, and
+                numbers of the kernel's precision.
+        """
+        function = getattr(self._library, f"fd_{kernel}{_SUFFIX[dtype]}")
+        real = ctypes.c_double if dtype in (torch.float64, torch.complex128) else ctypes.c_float
+        function(*(_convert(argument, real) for argument in arguments))
+
+
+def native() -> Native | None:
+    """The compiled kernels of this machine, or None."""
+    return _native_of(*(os.environ.get(name) for name in _DECIDING))
+
+
+def native_for(*tensors: Tensor | None) -> Native | None:
+    """`native()`, if all these tensors are where and of the kind it can read."""
+    if all(tensor is None or (tensor.device.type == "cpu" and tensor.dtype in _SUFFIX) for tensor in tensors):
+        return native()
+    return None
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Whether the kernels of `fullduplex.kernels.gpu` can be imported."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def unit_rows(tensor: Tensor) -> Tensor:
+    """The tensor itself if neighbours on its last axis are neighbours in memory, else a copy where they are."""
+    resolved = tensor.resolve_conj().resolve_neg()
+    return resolved if resolved.shape[-1] <= 1 or resolved.stride(-1) == 1 else resolved.contiguous()
+
+
+@functools.cache
+def load_native(folder: Path, compiler: str | None) -> Native | None:
+    """Build with `compiler` into `folder` and load; asked and logged once for each pair.
+
+    Args:
+        folder: the cache.
+        compiler: path of a C compiler, None when none was found.
+    """
+    if compiler is None:
+        return _refused("no C compiler found: tried $CC, cc, gcc, clang")
+    path, how = build(compiler, folder)
+    if path is None:
+        return _refused(how)
+    try:
+        library = Native(path)
+    except OSError as error:
+        return _refused(f"{path.name} cannot be loaded: {error}")
+    _LOG.info("compiled kernels: %s, %s", path.name, how)
+    return library
+
+
+@functools.cache
+def _native_of(setting: str | None, *_deciding: str | None) -> Native | None:
+    if setting == "off":
+        return _refused("FULLDUPLEX_NATIVE=off")
+    return load_native(cache_folder(), find_compiler())
+
+
+@functools.cache
+def _refused(reason: str) -> None:
+    _LOG.warning("no compiled kernels (%s): the torch path runs instead, several times slower", reason)
+
+
+def _convert(argument: Argument, real: type[ctypes.c_float] | type[ctypes.c_double]) -> object:
+    if argument is None:
+        return ctypes.c_void_p()
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if isinstance(argument, int | float):
+        return real(argument)
+    if any(isinstance(item, Tensor) for item in argument):
+        return (ctypes.c_void_p * len(argument))(
+            *(item.data_ptr() if isinstance(item, Tensor) else None for item in argument)
+        )
+    return (ctypes.c_int64 * len(argument))(*cast("Sequence[int]", argument))

@@ -1,0 +1,1 @@
+"""Mamba and Mamba-2: selective state spaces as streams."""

@@ -1,0 +1,70 @@
+"""The Triton path: on a GPU where there is one, else in Triton's interpreter where it is asked for, else not at all."""
+
+import os
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch.nn import functional
+
+from fullduplex.kernels.scan import linear_scan, linear_scan_ref
+from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
+
+pytest.importorskip("triton", reason="Triton is not installed")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+if not (torch.cuda.is_available() or INTERPRETED):
+    pytest.skip("no GPU here; TRITON_INTERPRET=1 runs these tests in Triton's interpreter", allow_module_level=True)
+DEVICE = "cpu" if INTERPRETED else "cuda"
+
+from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("shape", [(2, 9, 5), (1, 1, 64), (3, 20, 130)], ids=str)
+def test_scan_equals_reference(shape, reverse):
+    a, b, h0 = noise(*shape).sigmoid(), noise(*shape, seed=1), noise(shape[0], shape[2], seed=2)
+    got = scan_gpu(a, b, h0, reverse=reverse)
+    turned = (a.flip(1), b.flip(1)) if reverse else (a, b)
+    expected = linear_scan_ref(*turned, h0)
+    torch.testing.assert_close(got, expected.flip(1) if reverse else expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "order"), [((2, 9, 5), 3), ((1, 1, 70), 16), ((2, 12, 33), 5)], ids=str)
+def test_selective_scan_equals_reference(shape, order):
+    batch, num_steps, width = shape
+    x, step = noise(*shape), functional.softplus(noise(*shape, seed=1))
+    b, c = noise(batch, num_steps, order, seed=2), noise(batch, num_steps, order, seed=3)
+    rate, skip, h0 = -noise(width, order, seed=4).exp(), noise(width, seed=5), noise(batch, width, order, seed=6)
+    expected = selective_scan_ref(x, step, b, c, SelectiveSystem(rate, skip), h0)
+    for got, wanted in zip(selective_gpu(x, step, b, c, rate, skip, h0), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the choice of path is by device: it takes a GPU")
+def test_gpu_tensors_take_this_path_with_gradients():
+    a, b, h0 = (each.requires_grad_() for each in (noise(2, 70, 9).sigmoid(), noise(2, 70, 9), noise(2, 9)))
+    for got, wanted in zip(
+        torch.autograd.grad(linear_scan(a, b, h0).square().sum(), (a, b, h0)),
+        torch.autograd.grad(linear_scan_ref(a, b, h0).square().sum(), (a, b, h0)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+    system = SelectiveSystem(-noise(9, 4).exp(), noise(9), noise(9))
+    tensors = (
+        noise(2, 50, 9),
+        noise(2, 50, 9),
+        noise(2, 50, 4),
+        noise(2, 50, 4),
+        system,
+        noise(2, 9, 4),
+        noise(2, 50, 9),
+    )
+    with torch.no_grad():
+        for got, wanted in zip(selective_scan(*tensors), selective_scan_ref(*tensors), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
