@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fullduplex.dialogue.history import History, escape_controls, messages_of, recent, record_heard, record_user
+from fullduplex.base.slices import escape_controls
+from fullduplex.dialogue.history import History, messages_of, recent, record_heard, record_user
 
 
 def told(history: History, user_text: str = "") -> list[tuple[str, str]]:

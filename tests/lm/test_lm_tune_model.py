@@ -54,11 +54,12 @@ def _asset() -> Path:
         pytest.skip("smollm2-135m-instruct is not installed: fullduplex assets get")
 
 
-def _llama_cpp(path: Path, text: str) -> tuple[list[int], np.ndarray]:
+def _llama_cpp(path: Path, text: str, layout: str) -> tuple[list[int], np.ndarray]:
     pytest.importorskip("cyllama", reason="needs the extra talk")
     from fullduplex.lm.engine import Engine
 
     engine = Engine(path, threads=1, context=128, sequences=1)
+    assert engine.layout == layout
     ids = engine.tokenize(text, False)
     rows = []
     for at, token in enumerate(ids):
@@ -73,11 +74,11 @@ def test_equals_llama_cpp_on_a_real_model_and_its_rewritten_file(tmp_path: Path)
     """Float32 file: llama.cpp differs in the last bits only (0.03 nats). The 4-bit file also rounds activations."""
     source = _asset()
     model = read_gguf(source)
-    write_gguf(tmp_path / "f32.gguf", model, source, "f32")
-    ids, expected = _llama_cpp(tmp_path / "f32.gguf", TEXT)
+    write_gguf(tmp_path / "f32.gguf", model, source, "f32", layout="pairs")
+    ids, expected = _llama_cpp(tmp_path / "f32.gguf", TEXT, "pairs")
     ours = scores(model, torch.tensor([ids]))[0].log_softmax(-1).numpy()
     assert np.abs(ours - expected).max() < 0.03
-    _ids, rounded = _llama_cpp(source, TEXT)
+    _ids, rounded = _llama_cpp(source, TEXT, "merged")
     assert float((np.exp(rounded) * (rounded - ours)).sum(-1).mean()) < 0.02  # mean divergence, nats
 
 

@@ -16,10 +16,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("fullduplex.cli.serve:serve", "run the real-time server (OpenAI Realtime protocol at /v1/realtime)"),
     "simulate": ("fullduplex.cli.simulate:main", "let a scripted caller talk to the machine and measure it"),
     "replay": ("fullduplex.cli.replay:main", "one WAV in; the machine's side, a timeline and an event log out"),
-    "ssm": ("fullduplex.cli.ssm:main", "memory: what a state-space memory still knows of a recording"),
+    "evaluate": (
+        "fullduplex.cli.evaluate:main",
+        "score recordings and systems: Full-Duplex-Bench, TurnBench, statistics",
+    ),
+    "data": ("fullduplex.cli.data:main", "duplex training data out of chats (Duplex-UltraChat), chats out of models"),
+    "tune": ("fullduplex.cli.tune:main", "teach a chat model time slices; check it; write it for llama.cpp"),
+    "ssm": (
+        "fullduplex.cli.ssm:main",
+        "state-space layers: train, inspect, bench; diagonalise a matrix; look into a memory",
+    ),
+    "link": ("fullduplex.cli.link.repeaters:main", "limits of quantum repeater chains and networks; beams with few pilots"),
     "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
     "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
-    "link": ("fullduplex.cli.link:main", "limits of quantum repeater chains and networks; reach of a secured call"),
 }
 
 

@@ -175,7 +175,8 @@ def _export(arguments: argparse.Namespace) -> int:
     model = merged(_model(file), arguments.adapter) if arguments.adapter else _model(file)
     written: list[str] = []
     if arguments.gguf is not None:
-        write_gguf(arguments.gguf, model, file, arguments.kind)
+        layout = "pairs" if arguments.adapter else "merged"
+        write_gguf(arguments.gguf, model, file, arguments.kind, layout=layout)
         written.append(str(arguments.gguf))
     if arguments.safetensors is not None:
         write_safetensors(arguments.safetensors, model)

@@ -4,23 +4,12 @@ The machine's side holds only words whose sound was played. Consecutive messages
 who was cut short and goes on has said one thing.
 """
 
-import re
 from dataclasses import dataclass, replace
 
 from fullduplex.base.chat import Message
+from fullduplex.base.slices import escape_controls
 
-__all__ = ["History", "Item", "escape_controls", "messages_of", "recent", "record_heard", "record_user"]
-
-_CONTROL = re.compile(r"<(?=<*[^\s<>]{1,40}>)|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS)\])", re.IGNORECASE)
-
-
-def escape_controls(text: str) -> str:
-    """`text` with anything that looks like a control string made harmless: `<idle>` becomes `‹idle>`.
-
-    Brains read user text literally as well; this is for the control strings that policies write as plain text, such as
-    the idle token of time-division duplex on a model that was not trained for it.
-    """
-    return _CONTROL.sub(lambda match: "‹" if match.group() == "<" else "(", text)
+__all__ = ["History", "Item", "messages_of", "recent", "record_heard", "record_user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ class Clip:
     kind: str
     text: str
     pcm: Pcm
+    speaker: str = ""
 
 
 def _table() -> dict[str, dict[str, str]]:
@@ -56,7 +57,7 @@ def load_clip(name: str) -> Clip:
     with resources.as_file(resources.files("fullduplex.evaluate").joinpath(f"clips/{name}.flac")) as file:
         sound, _rate = soundfile.read(file, dtype="float32")
     pcm = np.asarray(sound, np.float32)
-    return Clip(name=name, kind=entry["kind"], text=entry["text"], pcm=pcm)
+    return Clip(name=name, kind=entry["kind"], text=entry["text"], pcm=pcm, speaker=entry["speaker"])
 
 
 def with_pause(first: Clip, second: Clip, pause_s: float) -> Clip:

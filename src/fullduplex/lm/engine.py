@@ -11,7 +11,9 @@ from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError, PortError
 from fullduplex.lm.template import detect_template
 
-__all__ = ["Engine"]
+__all__ = ["LAYOUT_KEY", "Engine"]
+
+LAYOUT_KEY = "fullduplex.layout"  # metadata of a GGUF file: "pairs" if the model was taught time slices
 
 # The cache may not change an answer, so a token's logits must not depend on how the tokens before it were batched. They
 # do not, to the last bit, with these three settings together: flash attention (llama.cpp's other path sums in another
@@ -56,11 +58,12 @@ class Engine:
         self.context_tokens = min(context, int(self._context.n_ctx), int(self._model.n_ctx_train) or context)
         self.batch_tokens = int(params.n_batch)
         self._batch = library.LlamaBatch(n_tokens=self.batch_tokens, embd=0, n_seq_max=1)
-        self.template = detect_template(self._chat_template())
+        self.template = detect_template(self._metadata("tokenizer.chat_template"))
+        self.layout = self._metadata(LAYOUT_KEY) or "merged"
 
-    def _chat_template(self) -> str | None:
+    def _metadata(self, key: str) -> str | None:
         try:
-            return str(self._model.meta_val_str("tokenizer.chat_template"))
+            return str(self._model.meta_val_str(key))
         except (ValueError, KeyError, RuntimeError):
             return None
 

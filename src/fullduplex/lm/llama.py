@@ -59,6 +59,11 @@ class LlamaBrain:
         """Name of the chat template in use."""
         return self._engine.template.name
 
+    @property
+    def layout(self) -> str:
+        """How time slices are shown to it: "pairs" if it was taught them, "merged" if it is an ordinary chat model."""
+        return self._engine.layout
+
     def count_tokens(self, messages: Prompt) -> int:
         """Tokens of a prompt that is ready to be answered."""
         return len(self._tokens(messages, "reply"))

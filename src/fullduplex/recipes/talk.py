@@ -13,6 +13,7 @@ from fullduplex.dialogue.policies.endpoint import FITTED
 from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
+from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
 from fullduplex.recipes.parts import Parts
@@ -28,16 +29,20 @@ POLICIES = ("turns", "tdm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TalkConfig:
-    """How to converse; the parts are chosen by `PartsConfig`. `turns` None: as fitted to the brain."""
+    """How to converse; the parts are chosen by `PartsConfig`. `turns` None: as fitted to the brain.
+
+    `layout`: how time slices are shown to the brain, `"pairs"` or `"merged"`; empty: as the brain was taught.
+    """
 
     policy: str = "turns"
     slice_s: float = 1.0
+    layout: str = ""
     session: SessionConfig = SessionConfig()
     turns: TurnsConfig | None = None
 
 
-def make_policy(config: TalkConfig, brain: str) -> Policy:
-    """Who speaks when, with the end of turn fitted to the brain.
+def make_policy(config: TalkConfig, brain: str, layout: str = "merged") -> Policy:
+    """Who speaks when, with the end of turn fitted to the brain; `layout` is what the brain was taught.
 
     Raises:
         ConfigError: no such policy. InputError: an impossible slice length.
@@ -46,8 +51,10 @@ def make_policy(config: TalkConfig, brain: str) -> Policy:
         fitted = TurnsConfig(endpoint=FITTED.get(brain, FITTED["small"]))
         return TurnsPolicy(config.turns or fitted)
     if config.policy == "tdm":
-        _LOG.warning("tdm: this brain is a chat model driven through a slice prompt, not a trained duplex model")
-        return TdmPolicy(TdmConfig(slice_s=config.slice_s))
+        chosen = config.layout or layout
+        if chosen == "merged":
+            _LOG.warning("tdm: this brain is a chat model driven through a slice prompt, not a trained duplex model")
+        return TdmPolicy(TdmConfig(slice_s=config.slice_s, layout=chosen))
     raise ConfigError(f"policy {config.policy!r} is not known; use one of {', '.join(POLICIES)}")
 
 
@@ -58,7 +65,14 @@ def make_echo(*, enabled: bool = True) -> Echo:
 
 def make_session(parts: Parts, config: TalkConfig) -> Session:
     """The kind of conversation that `config` describes, with the ear of `parts`."""
-    return Session(ear=parts.ear, policy=make_policy(config, parts.chosen["brain"]), config=config.session)
+    return Session(
+        ear=parts.ear, policy=make_policy(config, parts.chosen["brain"], layout_of(parts)), config=config.session
+    )
+
+
+def layout_of(parts: Parts) -> str:
+    """How the brain was taught to see time slices."""
+    return parts.brain.layout if isinstance(parts.brain, LlamaBrain) else "merged"
 
 
 def make_ports(parts: Parts, *, key: str) -> Ports:

@@ -58,6 +58,27 @@ def test_an_answer_in_slices_is_whole(slice_s: float, layout: str) -> None:
     assert bench.items() == [("user", "count"), ("assistant", LONG)]
 
 
+def test_a_duplex_model_that_waits_is_asked_again_with_an_idle_slice() -> None:
+    """It met the words with <idle>: the next slice is one of silence, not the same words again."""
+
+    class Hesitant(DuplexPorts):
+        def run(self, request, cancelled):
+            if isinstance(request, ports.Generate) and request.messages[-1].text != "<idle>":
+                self.prompts.append((request, request.messages[-1].text))
+                yield ports.Generated(ticket=request.ticket, text="<idle>", done=True)
+            else:
+                yield from super().run(request, cancelled)
+
+    settings = TdmConfig(slice_s=0.64, slice_tokens=4, layout="pairs")
+    bench = Bench(Hesitant({"count": LONG}), policy=TdmPolicy(settings))
+    bench.hear(say("count"))
+    bench.hear(silence(14.0))
+    first, second = (request.messages for request, _user in bench.ports.prompts[:2])
+    assert [m.text for m in first[1:]] == ["count"]
+    assert [m.text for m in second[1:]] == ["count", "<idle>", "<idle>"]
+    assert bench.heard == LONG
+
+
 @pytest.mark.parametrize("slice_s", LENGTHS_S)
 def test_new_words_stop_the_machine_within_one_slice_of_being_read(slice_s: float) -> None:
     bench = bench_of({"count": LONG, "wait a moment": "yes"}, slice_s=slice_s)

@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass
 
 from fullduplex.base.chat import Message
-from fullduplex.dialogue.history import escape_controls
+from fullduplex.base.slices import IDLE, escape_controls, slice_messages
 
 __all__ = [
-    "IDLE",
     "SlicePair",
     "as_heard",
     "compact",
@@ -20,8 +19,6 @@ __all__ = [
     "pair_messages",
     "unanswered",
 ]
-
-IDLE = "<idle>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,8 @@ def pair_messages(system: str, pairs: tuple[SlicePair, ...], user_slice: str) ->
 
     User words are escaped: only this function writes the idle token.
     """
-    messages = [Message("system", system)] if system else []
-    for pair in compact(pairs):
-        messages.append(Message("user", escape_controls(pair.user) or IDLE))
-        messages.append(Message("assistant", pair.machine or IDLE))
-    messages.append(Message("user", escape_controls(user_slice) or IDLE))
-    return tuple(messages)
+    shown = [(pair.user, pair.machine) for pair in compact(pairs)]
+    return (*slice_messages(shown, system=system), Message("user", escape_controls(user_slice) or IDLE))
 
 
 def merged_messages(system: str, pairs: tuple[SlicePair, ...], user_slice: str) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import InputError
+from fullduplex.base.slices import IDLE
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.delivery import stop
 from fullduplex.dialogue.desk import Desk
@@ -21,7 +22,6 @@ from fullduplex.dialogue.events import ReplyStarted, ReplyText, UserSpeech, User
 from fullduplex.dialogue.history import record_user
 from fullduplex.dialogue.listening.hearing import Hearing, end_turn
 from fullduplex.dialogue.policies.slices import (
-    IDLE,
     SlicePair,
     as_heard,
     extended,
@@ -71,6 +71,7 @@ class TdmMind:
     under `ticket`. `following`: the reply whose end the pairs have not been told; `own` if it is made of slices, of which
     there are `speaking_slices`. `urged`: the words are to be answered without asking whether they are finished.
     `closing_frames` counts since the turn was committed from outside (0: it was not), `answer` with a wish for a reply.
+    `idled`: a duplex model has met the user's last words with <idle>.
     """
 
     pairs: tuple[SlicePair, ...] = ()
@@ -83,6 +84,7 @@ class TdmMind:
     urged: bool = False
     closing_frames: int = 0
     answer: bool = False
+    idled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class TdmPolicy:
         if respond:
             self._silence(desk, "a typed message")
             self._fold(desk)
-        desk.mind = replace(desk.mind, pairs=self._kept((*desk.mind.pairs, SlicePair(text.strip(), ""))))
+        desk.mind = replace(desk.mind, pairs=self._kept((*desk.mind.pairs, SlicePair(text.strip(), ""))), idled=False)
 
     def _slice(self, desk: Desk) -> None:
         if self._read_words(desk):
@@ -217,7 +219,7 @@ class TdmPolicy:
         if words:
             user_slice = " ".join(words)
             pairs = self._kept((*mind.pairs, SlicePair(user_slice, "")))
-            desk.mind = replace(mind, used=mind.used + len(words), pairs=pairs)
+            desk.mind = replace(mind, used=mind.used + len(words), pairs=pairs, idled=False)
             desk.history = record_user(desk.history, user_slice)
             desk.emit(UserText(turn=hearing.turn, text=text, stable=len(text), final=False))
         return bool(words)
@@ -229,7 +231,7 @@ class TdmPolicy:
         mind: TdmMind = desk.mind
         if self.config.layout == "merged":
             return merged_messages(desk.history.system, mind.pairs, "")
-        if unanswered(mind.pairs):
+        if unanswered(mind.pairs) and not mind.idled:
             return pair_messages(desk.history.system, mind.pairs[:-1], mind.pairs[-1].user)
         return pair_messages(desk.history.system, mind.pairs, "")
 
@@ -249,6 +251,7 @@ class TdmPolicy:
         desk.mind = replace(mind, ticket=None, machine_slice="")
         if self._waits(desk):  # the reply was stopped from outside while this was being written
             return
+        desk.mind = replace(desk.mind, idled=not text.strip())
         if not text.strip():
             if desk.reply is not None:
                 desk.reply = add_text(desk.reply, "", desk.config.clauses, done=True)

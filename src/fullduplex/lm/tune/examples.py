@@ -17,11 +17,11 @@ from torch import Tensor
 from fullduplex.base.arrays import Int64Array
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.base.slices import IDLE
 from fullduplex.lm.template import CHATML, ChatTemplate, render
 
-__all__ = ["IDLE_TEXT", "Batch", "Example", "LayoutConfig", "Rows", "example_of", "pack"]
+__all__ = ["Batch", "Example", "LayoutConfig", "Rows", "example_of", "pack"]
 
-IDLE_TEXT = "<idle>"
 _PADDING = -1
 
 Tokenize = Callable[[str, bool], list[int]]
@@ -69,7 +69,7 @@ def _pieces(message: Message, tokenize: Tokenize, config: LayoutConfig) -> tuple
     header, body, closing = (tokenize(segment.text, segment.control) if segment.text else [] for segment in segments)
     weight = 0.0
     if message.role == "assistant":
-        weight = config.idle_weight if message.text == IDLE_TEXT else 1.0
+        weight = config.idle_weight if message.text == IDLE else 1.0
     weights = [0.0] * len(header) + [weight] * (len(body) + 1) + [0.0] * (len(closing) - 1)
     return [*header, *body, *closing], weights
 

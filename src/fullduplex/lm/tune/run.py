@@ -16,7 +16,8 @@ import torch
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError
-from fullduplex.lm.tune.examples import IDLE_TEXT, Example, LayoutConfig, Rows, Tokenize, example_of, pack
+from fullduplex.base.slices import IDLE
+from fullduplex.lm.tune.examples import Example, LayoutConfig, Rows, Tokenize, example_of, pack
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.lora import LoraConfig, adapt, adapter_state, load_adapter, merge
 from fullduplex.lm.tune.objective import slice_figures, slice_loss
@@ -97,7 +98,7 @@ def examples_of(conversations: Sequence[Sequence[Message]], tokenize: Tokenize, 
 def held_out_figures(model: Llama, rows: Rows, tokenize: Tokenize, *, batch_rows: int = 4) -> dict[str, float]:
     """Loss and idle decisions on rows that were not trained on."""
     spans = [np.arange(at, min(at + batch_rows, len(rows))) for at in range(0, len(rows), batch_rows)]
-    return slice_figures(model, (rows.batch(span) for span in spans), tokenize(IDLE_TEXT, False)[0])
+    return slice_figures(model, (rows.batch(span) for span in spans), tokenize(IDLE, False)[0])
 
 
 def tune(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, MissingExtraError
+from fullduplex.lm.engine import LAYOUT_KEY
 from fullduplex.lm.tune.llama import Llama, LlamaConfig
 
 __all__ = ["read_gguf", "read_safetensors", "write_gguf", "write_safetensors"]
@@ -127,10 +128,18 @@ def _build(config: LlamaConfig, state: dict[str, Tensor], path: str | Path) -> L
     return model
 
 
-def write_gguf(path: str | Path, model: Llama, like: str | Path, kind: Literal["q8_0", "f16", "f32"] = "q8_0") -> None:
+def write_gguf(
+    path: str | Path,
+    model: Llama,
+    like: str | Path,
+    kind: Literal["q8_0", "f16", "f32"] = "q8_0",
+    *,
+    layout: Literal["merged", "pairs"] = "merged",
+) -> None:
     """Write `model` for llama.cpp, with tokenizer and metadata of the file `like`; atomically.
 
-    Norms stay float32. Raises as `read_gguf`; `ConfigError` for an unknown kind.
+    Norms stay float32. `layout` "pairs" marks a model that was taught time slices, so that the time-division policy
+    speaks to it in slices (`fullduplex.lm.engine.LAYOUT_KEY`). Raises as `read_gguf`; `ConfigError` for an unknown kind.
     """
     gguf = _gguf()
     kinds = {"q8_0": "Q8_0", "f16": "F16", "f32": "F32"}
@@ -140,12 +149,13 @@ def write_gguf(path: str | Path, model: Llama, like: str | Path, kind: Literal["
     reader = _reader(gguf, Path(like))
     partial = Path(f"{path}.part")
     writer = gguf.GGUFWriter(partial, "llama")
-    kept = ("GGUF.", "general.architecture", "general.file_type")
+    kept = ("GGUF.", "general.architecture", "general.file_type", LAYOUT_KEY)
     for name, field in reader.fields.items():
         if not name.startswith(kept):
             writer.add_key_value(
                 name, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None
             )
+    writer.add_string(LAYOUT_KEY, layout)
     writer.add_file_type(int(gguf.LlamaFileType[f"MOSTLY_{kinds[kind]}" if kind != "f32" else "ALL_F32"]))
     state = model.state_dict()
     for theirs, ours in _names(model.config.layers, _GGUF_ENDS, _GGUF_BLOCK, "blk").items():

@@ -1,0 +1,1 @@
+"""Two-party dialogues with exact labels: planned as spans, rendered as sound, cut into benchmark items."""

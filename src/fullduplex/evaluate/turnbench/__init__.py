@@ -1,0 +1,1 @@
+"""The TurnBench protocol (2608.25218): consensus gold, event-anchored scoring, threshold sweep."""

@@ -1,0 +1,1 @@
+"""Wire systems, ears and judges to the yardstick in `evaluate`."""
