@@ -31,7 +31,8 @@ def test_no_file_is_longer_than_400_lines() -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=where)
 def test_a_folder_holds_at_most_twelve_modules(folder: Path) -> None:
     modules = [p for p in folder.glob("*.py") if p.name not in ("__init__.py", "__main__.py", "conftest.py")]
-    assert len(modules) <= 12
+    # One example a system, and there are more than twelve systems.
+    assert len(modules) <= (40 if folder.name == "examples" else 12)
 
 
 def test_nothing_has_a_name_that_says_nothing() -> None:

@@ -8,13 +8,15 @@ import torch
 
 from fullduplex.base.errors import InputError
 from fullduplex.nn.compose import Chain
-from fullduplex.ssm.block import S4DBlock, S4DBlockConfig
+from fullduplex.ssm.block import GatedBlock, GatedBlockConfig
+from fullduplex.ssm.s4 import S4Config
 from fullduplex.ssm.s4d import S4DConfig
+from fullduplex.ssm.s5 import S5Config
 
 
 def block(**options):
     generator = torch.Generator().manual_seed(0)
-    return S4DBlock(S4DBlockConfig(layer=S4DConfig(width=6, order=8), **options), generator=generator)
+    return GatedBlock(GatedBlockConfig(layer=S4DConfig(width=6, order=8), **options), generator=generator)
 
 
 def noise(*shape, dtype=torch.float32):
@@ -62,7 +64,20 @@ def test_another_rate_shares_the_parameters_and_leaves_the_block_alone():
     assert half.mix is model.mix
 
 
+@pytest.mark.parametrize("layer", [S4Config(width=6, order=8), S5Config(width=6, order=8)])
+def test_half_a_gate_by_the_formula(layer):
+    generator = torch.Generator().manual_seed(0)
+    model = GatedBlock(GatedBlockConfig(layer=layer, gate="half"), generator=generator).double()
+    x = noise(2, 9, 6, dtype=torch.float64)
+    heard, _ = model.layer.scan(model.norm(x), model.layer.init(2))
+    active = torch.nn.functional.gelu(heard)
+    expected = x + active * torch.sigmoid(active @ model.mix.weight.T + model.mix.bias)
+    torch.testing.assert_close(model.scan(x, model.init(2))[0], expected, rtol=0, atol=1e-12)
+
+
 def test_bad_input_is_refused():
+    with pytest.raises(InputError, match="gate"):
+        block(gate="none")
     with pytest.raises(InputError, match="dropout"):
         block(dropout=1.0)
     with pytest.raises(InputError):

@@ -16,7 +16,7 @@ from fullduplex.ssm.decay import decay_from_free, free_from_decay
 from fullduplex.ssm.modes import modes
 from fullduplex.ssm.s4d import S4D, S4DConfig
 
-STARTS = ("legs", "inv", "inv2", "lin", "quad", "real", "rand")
+STARTS = ("legs", "inv", "inv2", "lin", "quad", "real", "rand", "ptd", "ptd-random")
 
 
 def seeded(seed=0):

@@ -126,7 +126,7 @@ def train(
             batch, position = batches.read(position)
             lr = config.peak_lr * schedule_fraction(step, config.num_steps, config.schedule)
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = min(lr, group.get("peak_lr", math.inf) / config.peak_lr * lr)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 value = loss(model, batch)
             optimiser.zero_grad(set_to_none=True)

@@ -1,0 +1,1 @@
+"""Hardware: how many conversations a device can hold, with and without processing in memory. NumPy only."""

@@ -1,0 +1,1 @@
+"""How fast the state-space layers are: beside their peers, and above the floor of the machine."""

@@ -1,0 +1,1 @@
+"""Pictures of layers and of perturbed matrices."""
