@@ -26,7 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fullduplex.cli.ssm:main",
         "state-space layers: train, inspect, bench; diagonalise a matrix; look into a memory",
     ),
-    "link": ("fullduplex.cli.link.repeaters:main", "limits of quantum repeater chains and networks; beams with few pilots"),
+    "link": (
+        "fullduplex.cli.link.repeaters:main",
+        "limits of quantum repeater chains and networks; beams with few pilots",
+    ),
     "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
     "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
 }
