@@ -14,12 +14,19 @@ import torch
 from fullduplex.kernels.conv import causal_conv, causal_conv_ref
 from fullduplex.kernels.hadamard import hadamard, hadamard_ref
 from fullduplex.kernels.native.build import FLAG_SETS, build, find_compiler, library_name
-from fullduplex.kernels.native.library import Native, load_native, native, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, forget_native, load_native, native, native_for, unit_rows
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
 from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
 from fullduplex.kernels.ssd import ssd, ssd_ref
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")
+
+
+@pytest.fixture(autouse=True)
+def looked_for_again():
+    forget_native()
+    yield
+    forget_native()
 
 
 def script(path, text):

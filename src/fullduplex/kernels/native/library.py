@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fullduplex.kernels.native.build import build, cache_folder, find_compiler
 
-__all__ = ["Native", "has_triton", "load_native", "native", "native_for", "unit_rows"]
+__all__ = ["Native", "forget_native", "has_triton", "load_native", "native", "native_for", "unit_rows"]
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = {
@@ -29,9 +29,7 @@ _SUFFIX = {
     torch.complex128: "_complex_f64",
 }
 
-# Whatever decides which library is right: asking the file system at every call would cost more than a short kernel.
-_DECIDING = ("FULLDUPLEX_NATIVE", "FULLDUPLEX_NATIVE_CACHE", "CC", "PATH", "HOME")
-
+Real = ctypes.c_float | ctypes.c_double
 Argument = Tensor | float | Sequence[int] | Sequence[Tensor | None] | None
 
 
@@ -45,6 +43,7 @@ class Native:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._library = ctypes.CDLL(str(path))
+        self._functions: dict[tuple[str, torch.dtype], tuple[Callable[..., object], type[Real]]] = {}
 
     def run(self, kernel: str, dtype: torch.dtype, *arguments: Argument) -> None:
         """Call `fd_<kernel>` in the precision `dtype`.
@@ -55,14 +54,23 @@ class Native:
             arguments: tensors (their memory is lent), None, tuples of tensors or None, tuples of int64 sizes, and
                 numbers of the kernel's precision.
         """
-        function = getattr(self._library, f"fd_{kernel}{_SUFFIX[dtype]}")
-        real = ctypes.c_double if dtype in (torch.float64, torch.complex128) else ctypes.c_float
-        function(*(_convert(argument, real) for argument in arguments))
+        found = self._functions.get((kernel, dtype))
+        if found is None:
+            real = ctypes.c_double if dtype in (torch.float64, torch.complex128) else ctypes.c_float
+            found = (getattr(self._library, f"fd_{kernel}{_SUFFIX[dtype]}"), real)
+            self._functions[kernel, dtype] = found
+        function, real = found
+        function(*[_convert(argument, real) for argument in arguments])
 
 
 def native() -> Native | None:
-    """The compiled kernels of this machine, or None."""
-    return _native_of(*(os.environ.get(name) for name in _DECIDING))
+    """The compiled kernels of this machine, or None. Compiler and cache are looked for once (see `forget_native`)."""
+    return _native_of(os.environ.get("FULLDUPLEX_NATIVE"))
+
+
+def forget_native() -> None:
+    """Look for compiler and cache again at the next call: the environment has changed."""
+    _native_of.cache_clear()
 
 
 def native_for(*tensors: Tensor | None) -> Native | None:
@@ -106,7 +114,7 @@ def load_native(folder: Path, compiler: str | None) -> Native | None:
 
 
 @functools.cache
-def _native_of(setting: str | None, *_deciding: str | None) -> Native | None:
+def _native_of(setting: str | None) -> Native | None:
     if setting == "off":
         return _refused("FULLDUPLEX_NATIVE=off")
     return load_native(cache_folder(), find_compiler())
@@ -117,15 +125,24 @@ def _refused(reason: str) -> None:
     _LOG.warning("no compiled kernels (%s): the torch path runs instead, several times slower", reason)
 
 
-def _convert(argument: Argument, real: type[ctypes.c_float] | type[ctypes.c_double]) -> object:
+def _convert(argument: Argument, real: type[Real]) -> object:
     if argument is None:
-        return ctypes.c_void_p()
+        return None  # a null pointer
     if isinstance(argument, Tensor):
         return ctypes.c_void_p(argument.data_ptr())
     if isinstance(argument, int | float):
         return real(argument)
-    if any(isinstance(item, Tensor) for item in argument):
-        return (ctypes.c_void_p * len(argument))(
-            *(item.data_ptr() if isinstance(item, Tensor) else None for item in argument)
-        )
-    return (ctypes.c_int64 * len(argument))(*cast("Sequence[int]", argument))
+    if all(isinstance(item, int) for item in argument):
+        return _sizes(len(argument))(*cast("Sequence[int]", argument))
+    lent = cast("Sequence[Tensor | None]", argument)
+    return _pointers(len(lent))(*[None if item is None else item.data_ptr() for item in lent])
+
+
+@functools.cache
+def _pointers(count: int) -> type[ctypes.Array[ctypes.c_void_p]]:
+    return ctypes.c_void_p * count
+
+
+@functools.cache
+def _sizes(count: int) -> type[ctypes.Array[ctypes.c_int64]]:
+    return ctypes.c_int64 * count

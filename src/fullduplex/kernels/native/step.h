@@ -15,7 +15,11 @@ static void NAME(rows_times)(const REAL *w, const REAL *bias, const REAL *x, int
                 int64_t i = 0;
                 for (; i + LANES <= columns; i += LANES) {
                     const VEC v = *(const NAME(loose) *)(x_b + i);
-                    for (int r = 0; r < 4; r++) sum[r] += v * *(const NAME(loose) *)(w_r + r * columns + i);
+                    for (int r = 0; r < 4; r++) {
+                        /* Rows are short: the processor's own prefetching would begin anew at each. */
+                        __builtin_prefetch(w_r + (r + 8) * columns + i);
+                        sum[r] += v * *(const NAME(loose) *)(w_r + r * columns + i);
+                    }
                 }
                 if (i < columns)
                     for (int r = 0; r < 4; r++)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fullduplex.kernels.native.library import native_for
+from fullduplex.kernels.native.library import native
 
 __all__ = ["MOST_ROWS", "BlockNorm", "StepCall", "run_step"]
 
@@ -62,12 +62,13 @@ def run_step(x_BD: Tensor, call: StepCall, norm: BlockNorm | None) -> tuple[Tens
     if not fits:
         return None  # the other path says what is wrong
     lent = (*call.tensors, gain_D)
-    if not all(each is None or (each.dtype is kind and each.is_contiguous() and each.is_cpu) for each in lent):
-        return None
+    for each in lent:
+        if each is not None and not (each.dtype is kind and each.is_contiguous() and each.is_cpu):
+            return None
     if norm is not None and x_BD.dtype is not kind:
         return None  # a residual keeps its own precision
     x_BD = x_BD.to(kind).contiguous()
-    compiled = native_for(x_BD)
+    compiled = native() if kind in (torch.float32, torch.float64) and x_BD.is_cpu else None
     if compiled is None:
         return None
     out = (torch.empty_like(x_BD), torch.empty_like(past), torch.empty_like(h))
