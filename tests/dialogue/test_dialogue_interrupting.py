@@ -158,3 +158,25 @@ def test_a_loudspeaker_that_lies_neither_strands_nor_floods_the_machine(kind: st
         assert playback.sent <= 20 * VOICE_RATE_HZ
     assert bench.floor == "idle"
     assert continuity(bench.pieces) == (0, 0)
+
+
+def test_a_command_may_go_on_after_a_short_pause() -> None:
+    bench = Bench(FakePorts({"count": LONG, "no stop that is not it": "sorry"}))
+    bench.hear(say("count"))
+    bench.hear(silence(2.0))
+    assert bench.floor == "speaking"
+    bench.hear(say("no stop"))
+    bench.hear(silence(0.4))
+    bench.hear(say("that is not it"))
+    bench.hear(silence(3.0))
+    assert bench.items()[2:] == [("user", "no stop that is not it"), ("assistant", "sorry")]
+
+
+def test_a_command_alone_is_answered_after_a_while() -> None:
+    bench = Bench(FakePorts({"stop": "fine"}))
+    bench.hear(say("stop"))
+    spoken = bench.runner.state.frame_index
+    bench.hear(silence(3.0))
+    started = next(index for index, event in bench.events if isinstance(event, ev.ReplyStarted))
+    assert 0.55 < (started - spoken) * 0.032 < 0.8
+    assert bench.heard == "fine"

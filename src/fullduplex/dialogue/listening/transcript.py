@@ -48,13 +48,19 @@ class Lexicon:
     """Words that matter for turn taking.
 
     `backchannels`: words and phrases said without wanting the floor. `stops`: commands and
-    question words, one of which alone takes the floor.
-    `phantoms`: what recognisers write for coughs, breath and noise.
+    question words, one of which alone takes the floor. `commands`: those after which people often say what they want
+    instead. `phantoms`: what recognisers write for coughs, breath and noise.
     """
 
     backchannels: frozenset[str]
     stops: frozenset[str]
     phantoms: frozenset[str]
+    commands: frozenset[str] = frozenset()
+
+    def is_bare_command(self, text: str) -> bool:
+        """Only commands, and at least one: "No, stop." may go on with "that is not what I meant"."""
+        words = words_of(text)
+        return bool(words) and all(word in self.commands for word in words)
 
     def content_words(self, text: str) -> tuple[str, ...]:
         """Words that belong to no back-channel; the longest phrase wins."""
@@ -98,6 +104,7 @@ DEFAULT_LEXICON = Lexicon(
         "stop wait no nope hold pause quiet enough sorry actually excuse hey hang shush shh cancel "
         "what why who where when how which pardon repeat louder slower help".split()
     ),
+    commands=frozenset("stop wait no nope pause quiet enough sorry actually hey shush shh cancel".split()),
     phantoms=frozenset(
         "you thanks bye ha a the ugh oof pfft tsk s h k t hmph ahem he eh er i and so but it this".split()
     )

@@ -29,12 +29,12 @@ class TurnsConfig:
     """How the policy behaves.
 
     `nothing_s`: a sound without words is forgotten after this silence. `verdict_s`: how long into a pause the judges of
-    sound and words are waited for; the sound is judged
-    after the words, or at `judge_s`, unless the words alone make it `sure`. `guess_unread_frames`: how much of
+    sound and words are waited for; the sound is judged after the words, or at `judge_s`, unless the words alone make it
+    `sure`. `guess_unread_frames`: how much of
     the end of the sound a reading may lack to be guessed on in a pause. `early`: words this likely to be complete are
     guessed on while they are still being spoken (1: never). `afterword_s`: a lone back-channel this soon after a reply
-    that asked nothing wants no answer. `ends_turns` False: a turn ends only when it is committed from outside
-    (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
+    that asked nothing wants no answer. `command_s`: silence after a bare "no, stop", which often goes on.
+    `ends_turns` False: a turn ends only when it is committed from outside (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
     waits for the last words to be read.
     """
 
@@ -45,6 +45,7 @@ class TurnsConfig:
     judge_s: float = 0.3
     sure: float = 0.7
     afterword_s: float = 2.5
+    command_s: float = 0.6
     speculate: bool = True
     guess_unread_frames: int = 3
     early: float = 0.1
@@ -293,6 +294,8 @@ class TurnsPolicy:
                 self._forget(desk)
             return
         if not self.config.ends_turns:
+            return
+        if hearing.silence_s < self.config.command_s and self.config.overlap.lexicon.is_bare_command(text):
             return
         waiting = not mind.sound_asked or mind.sound_ticket or mind.words_ticket
         if waiting and hearing.silence_s < self.config.verdict_s:
