@@ -30,11 +30,11 @@ class TurnsConfig:
 
     `nothing_s`: a sound without words is forgotten after this silence. `verdict_s`: how long into a pause the judges of
     sound and words are waited for; the sound is judged after the words, or at `judge_s`, unless the words alone make it
-    `sure`. `guess_unread_frames`: how much of
-    the end of the sound a reading may lack to be guessed on in a pause. `early`: words this likely to be complete are
-    guessed on while they are still being spoken (1: never). `afterword_s`: a lone back-channel this soon after a reply
-    that asked nothing wants no answer. `command_s`: silence after a bare "no, stop", which often goes on.
-    `ends_turns` False: a turn ends only when it is committed from outside (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
+    `sure`. `guess_unread_frames`: how much of the end of the sound a reading may lack to be guessed on in a pause.
+    `early`: words this likely to be complete are guessed on while they are still being spoken (1: never).
+    `afterword_s`: a lone back-channel this soon after a reply that asked nothing wants no answer. `command_s`: silence
+    after a bare "no, stop", which often goes on. `ends_turns` False: a turn ends only when it is committed from outside
+    (push-to-talk). `answers` False: the end of a turn asks for no reply, `Respond` does. `read_wait_s`: how long a commit
     waits for the last words to be read.
     """
 
