@@ -136,6 +136,8 @@ def draw_study(rows: list[Row], file: Path) -> None:
             )
         axes.set_title(f"peak SNR {snr_db:g} dB")
         axes.set_xscale("log")
+        axes.set_xticks(budgets := sorted({row.budget for row in rows}), [str(b) for b in budgets], minor=False)
+        axes.minorticks_off()
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("pilots")
         axes.set_ylabel("not the best beam")
