@@ -10,7 +10,6 @@ Sources: Gu, Goel, Ré (arXiv 2111.00396); Gu, Johnson, Timalsina, Rudra, Ré (a
 their mixture.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fullduplex.base.errors import InputError
+from fullduplex.nn.rate import AnyRate
 from fullduplex.nn.stream import Growth, check_piece
 from fullduplex.ssm.decay import Decay, decay_from_free, free_from_decay
 from fullduplex.ssm.diagonal import DiagonalModesState
@@ -60,7 +60,7 @@ class S4Config:
             raise InputError(f"S4 got steps {self.steps}; expected 0 < shortest <= longest")
 
 
-class S4(nn.Module):
+class S4(AnyRate, nn.Module):
     """The layer of this file.
 
     Args:
@@ -130,21 +130,6 @@ class S4(nn.Module):
     def frozen(self) -> "FrozenS4":
         """This layer as it is now, for a live stream: nothing is discretised again."""
         return FrozenS4(self.system(), self.skip_D)
-
-    def at_rate(self, rate: float) -> Self:
-        """This layer for input sampled at another rate, with the same parameters and no training.
-
-        Args:
-            rate: old rate over new rate: 2 for input of half the sample rate.
-
-        Raises:
-            InputError: not a positive number.
-        """
-        if not 0 < rate < math.inf:
-            raise InputError(f"S4 got a rate of {rate}; expected a number > 0")
-        other = copy.copy(self)
-        other.rate = self.rate * rate
-        return other
 
     def slow_parameters(self) -> tuple[nn.Parameter, ...]:
         """Modes, input and step: the papers train them at a rate of at most 1e-3 and without weight decay."""

@@ -12,7 +12,6 @@ Source: Gu, Gupta, Goel, Ré, "On the Parameterization and Initialization of Dia
 (arXiv 2206.11893).
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from fullduplex.base.errors import InputError
 from fullduplex.kernels.discretise import Rule, discretise
+from fullduplex.nn.rate import AnyRate
 from fullduplex.nn.stream import Growth, check_piece
 from fullduplex.ssm.decay import Decay, decay_from_free, free_from_decay
 from fullduplex.ssm.diagonal import DiagonalModes, DiagonalModesState, FrozenDiagonal, response, scan, step
@@ -64,7 +64,7 @@ class S4DConfig:
             raise InputError(f"S4D got the rule {self.rule!r}; expected 'zoh' or 'bilinear'")
 
 
-class S4D(nn.Module):
+class S4D(AnyRate, nn.Module):
     """The layer of this file.
 
     Args:
@@ -123,21 +123,6 @@ class S4D(nn.Module):
     def frozen(self) -> FrozenDiagonal:
         """This layer as it is now, for a live stream: the same outputs, several times faster a step."""
         return FrozenDiagonal(self.discrete())
-
-    def at_rate(self, rate: float) -> Self:
-        """This layer for input sampled at another rate, with the same parameters and no training.
-
-        Args:
-            rate: old rate over new rate: 2 for input of half the sample rate.
-
-        Raises:
-            InputError: not a positive number.
-        """
-        if not 0 < rate < math.inf:
-            raise InputError(f"S4D got a rate of {rate}; expected a number > 0")
-        other = copy.copy(self)
-        other.rate = self.rate * rate
-        return other
 
     def slow_parameters(self) -> tuple[nn.Parameter, ...]:
         """Modes, input and step: the paper trains them at a rate of at most 1e-3 and without weight decay."""

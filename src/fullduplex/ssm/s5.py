@@ -12,7 +12,6 @@ Sources: Smith, Warrington, Linderman, "Simplified State Space Layers for Sequen
 and B.1; Yu et al. (arXiv 2310.01698) for S5-PTD.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from fullduplex.base.errors import InputError
 from fullduplex.kernels.discretise import Rule, discretise
 from fullduplex.kernels.scan import linear_scan
+from fullduplex.nn.rate import AnyRate
 from fullduplex.nn.stream import Growth, check_piece
 from fullduplex.ssm.decay import Decay, decay_from_free, free_from_decay
 from fullduplex.ssm.hippo.normal import spectrum
@@ -99,7 +99,7 @@ class S5Step:
     c_DM: Tensor
 
 
-class S5(nn.Module):
+class S5(AnyRate, nn.Module):
     """The layer of this file.
 
     Args:
@@ -173,21 +173,6 @@ class S5(nn.Module):
             h_MD = numbers.a_M.unsqueeze(-1) * h_MD
         width = self.config.width
         return torch.stack(taps) if taps else self.skip_D.new_zeros(0, width, width)
-
-    def at_rate(self, rate: float) -> Self:
-        """This layer for input sampled at another rate, with the same parameters and no training.
-
-        Args:
-            rate: old rate over new rate: 2 for input of half the sample rate.
-
-        Raises:
-            InputError: not a positive number.
-        """
-        if not 0 < rate < math.inf:
-            raise InputError(f"S5 got a rate of {rate}; expected a number > 0")
-        other = copy.copy(self)
-        other.rate = self.rate * rate
-        return other
 
     def slow_parameters(self) -> tuple[nn.Parameter, ...]:
         """Modes, input and step: the paper trains them at a lower rate and without weight decay."""
