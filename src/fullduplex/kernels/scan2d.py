@@ -173,7 +173,7 @@ def grid_conv(x_BTV: Tensor, kernel_TV: Tensor) -> Tensor:
         have < need for have, need in zip(kernel_TV.shape, x_BTV.shape[1:], strict=True)
     ):  # fmt: skip
         raise InputError(
-            f"grid_conv got x {tuple(x_BTV.shape)} and a kernel {tuple(kernel_TV.shape)}; expected (B, T, V) and at least (T, V)"
+            f"grid_conv got x {tuple(x_BTV.shape)} and a kernel {tuple(kernel_TV.shape)}; expected (B, T, V) and >= (T, V)"
         )
     _, num_steps, num_variates = x_BTV.shape
     size = (2 * num_steps, 2 * num_variates)

@@ -22,7 +22,7 @@ def noise(*shape, seed=0, dtype=torch.float64):
 
 def draw(size, seed=0, dtype=torch.float64, without=()):
     """|A1| + |A2| <= 1 and |A3| + |A4| <= 1, so that no state outgrows its inputs by more than the number of steps."""
-    batch, num_steps, num_variates, order = size
+    batch, _, num_variates, order = size
     a = {f"a{i}": torch.tanh(noise(*size, seed=seed + i, dtype=dtype)) / 2 for i in (1, 2, 3, 4)}
     a |= dict.fromkeys(without)
     grid = Grid(u1_BTVN=noise(*size, seed=seed + 5, dtype=dtype), u2_BTVN=noise(*size, seed=seed + 6, dtype=dtype), **a)

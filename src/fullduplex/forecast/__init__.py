@@ -1,0 +1,1 @@
+"""Forecasts of many correlated series: files, windows, honest backtests, baselines and models."""
