@@ -14,6 +14,7 @@ from fullduplex.cli.main import COMMANDS
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
 LINES = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("fullduplex ")]
+WITH_JOBS = ("data", "evaluate", "link", "plan", "ssm", "tune")  # fullduplex <command> <job> [options]
 NEEDED = ("silero-vad", "moonshine-tiny-en", "smart-turn-v3.2", "piper-joe", "english-lexicon", "smollm2-135m-instruct")
 
 
@@ -25,8 +26,9 @@ def test_the_readme_shows_commands() -> None:
 def test_every_command_and_option_exists(line: str) -> None:
     words = shlex.split(line.replace("…", ""))
     assert words[1] in COMMANDS
+    job = words[2:3] if words[1] in WITH_JOBS else []
     shown = subprocess.run(
-        [sys.executable, "-m", "fullduplex", words[1], "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fullduplex", words[1], *job, "--help"], capture_output=True, text=True, check=True
     ).stdout
     for option in (word for word in words[2:] if word.startswith("--")):
         assert option in shown

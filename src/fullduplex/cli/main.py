@@ -26,10 +26,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fullduplex.cli.ssm:main",
         "state-space layers: train, inspect, bench; diagonalise a matrix; look into a memory",
     ),
+    "forecast": (
+        "fullduplex.cli.forecast.command:main",
+        "the next values of the series in a file, with intervals and an honest backtest",
+    ),
     "link": (
         "fullduplex.cli.link.repeaters:main",
         "limits of quantum repeater chains and networks; beams with few pilots",
     ),
+    "plan": ("fullduplex.cli.plan.command:main", "how many sessions a device can hold; processing in memory (Duplex)"),
     "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
     "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
 }

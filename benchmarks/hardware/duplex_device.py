@@ -1,0 +1,85 @@
+"""How fast plans are made, and the time of one Mixtral stage beside GenZ's (`pip install genz-llm`) and the physical floor.
+
+The stage: 32 requests without context on four devices of 989.4 TFLOPS and 3352 GB/s, peak rates, no link latency. A
+batch of 32 touches all eight experts, so no calculator may go below the time to read the weights once. GenZ does: it
+reads `top_k` experts a layer for every batch. Prints one JSON line; without GenZ its fields are null.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from importlib import import_module
+
+from fullduplex.hardware.device import Link, System
+from fullduplex.hardware.paper import compare
+from fullduplex.hardware.presets import load_presets
+from fullduplex.hardware.serving.sessions import DuplexLoad, capacity
+from fullduplex.hardware.stage import Stage, stage_cost
+
+
+def median_s(work: Callable[[], object], repeats: int) -> float:
+    """Median wall-clock time of a call."""
+    times: list[float] = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[repeats // 2]
+
+
+def genz_stage(batch: int) -> tuple[float, float] | None:
+    """GenZ's seconds for the stage, and how long it took to find them; None when it is not installed."""
+    try:
+        decode = import_module("GenZ").decode_moddeling
+    except ImportError:
+        return None
+    peak = {"Flops": 989.4, "Memory_size": 80, "Memory_BW": 3352, "ICN": 450, "real_values": True}
+
+    def run() -> float:
+        found = decode(
+            model="mixtral_8x7b",
+            batch_size=batch,
+            input_tokens=1,
+            output_tokens=0,
+            Bb=1,
+            system_name=peak,
+            tensor_parallel=4,
+            parallelism_heirarchy="TP{4}_EP{1}_PP{1}",
+        )
+        return float(found["Latency"]) / 1000
+
+    return run(), median_s(run, 3)
+
+
+def main() -> None:
+    presets = load_presets()
+    mixtral, dense = presets.find_model("mixtral"), presets.find_model("llama3-8b")
+    free = Link(bytes_per_s=450e9, hop_s=0.0)
+    four = System(
+        device=presets.find_device("gpu"), num_devices=4, dram_efficiency=1.0, expert_tensor=True, link=free
+    )  # fmt: skip
+    one = System(device=presets.find_device("gpu"))
+    stage = Stage.of_lengths(32, 1)
+    ours_s = stage_cost(mixtral, four, stage).seconds
+    sizes = iter(range(33, 84))  # another batch each time: routings are remembered
+    point_s = median_s(lambda: stage_cost(mixtral, four, Stage.of_lengths(next(sizes), 1)), 51)
+    genz = genz_stage(32)
+    print(
+        json.dumps(
+            {
+                "benchmark": "duplex_device",
+                "floor_ms": 1e3 * mixtral.weight_bytes() / 4 / presets.find_device("gpu").bytes_per_s,
+                "ours_ms": 1e3 * ours_s,
+                "genz_ms": None if genz is None else 1e3 * genz[0],
+                "ours_point_s": point_s,
+                "genz_point_s": None if genz is None else genz[1],
+                "points_over_genz": None if genz is None else genz[1] / point_s,
+                "comparison_of_27_configurations_s": median_s(lambda: compare(presets), 3),
+                "capacity_s": median_s(lambda: capacity(dense, one, DuplexLoad()), 5),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`fullduplex plan`: how many conversations a device can hold, with and without processing in memory."""

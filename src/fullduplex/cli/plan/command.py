@@ -1,0 +1,283 @@
+"""`fullduplex plan`: sessions a device can hold before the frame deadline breaks, and the Duplex paper's comparison."""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.cli.plan.simulation import add_traffic, run_simulation
+from fullduplex.hardware.device import System
+from fullduplex.hardware.figures import draw_capacity, draw_comparison
+from fullduplex.hardware.paper import BATCHES, SETTINGS, Unknowns, claims, compare
+from fullduplex.hardware.presets import Presets, load_presets
+from fullduplex.hardware.serving.sessions import Capacity, DuplexLoad, capacity, frame_times
+from fullduplex.hardware.stage import Stage, stage_cost
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fullduplex plan",
+        description="How many full-duplex sessions fit on a device (a roofline of every layer, after the Duplex paper, "
+        "arXiv:2409.01141). A session takes a token in every frame of its life, silence included; all share the deadline.",
+        epilog="examples: fullduplex plan serve --model llama3-8b --device gpu --sessions 100 --deadline 80ms; "
+        "fullduplex plan sweep --model llama3-8b,mamba2-2.7b --device gpu,duplex --png capacity.png; "
+        "fullduplex plan figure 11",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|sweep|stage|simulate|figure|list")
+    serve = commands.add_parser("serve", help="do this many sessions fit, and how many would?")
+    serve.add_argument("--sessions", type=int, metavar="N", help="also: the frame times with this many")
+    sweep = commands.add_parser("sweep", help="capacity over the length of a conversation, models x devices")
+    sweep.add_argument("--minutes", type=_floats, default=(1, 3, 10, 30, 60), metavar="M,M,…", help="1,3,10,30,60")
+    sweep.add_argument("--png", type=Path, metavar="FILE", help="draw the curves")
+    stage = commands.add_parser("stage", help="where the time of one stage goes")
+    stage.add_argument("--batch", type=int, default=64, metavar="N", help="requests that take a token (default: 64)")
+    stage.add_argument("--context", type=int, default=1024, metavar="T", help="tokens behind each (default: 1024)")
+    stage.add_argument("--prompts", type=int, default=0, metavar="N", help="requests that bring a prompt (default: 0)")
+    stage.add_argument("--prompt", type=int, default=1024, metavar="T", help="tokens of a prompt (default: 1024)")
+    simulate = commands.add_parser("simulate", help="requests that come and go: waits and tails of a serving system")
+    add_traffic(simulate)
+    for command in (serve, sweep):
+        _add_load(command)
+    for command in (serve, sweep, stage, simulate):
+        _add_system(command)
+    figure = commands.add_parser("figure", help="the paper's comparison: its statements beside ours, and its Figure 11")
+    figure.add_argument("number", choices=("11",))
+    figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="default: figures")
+    figure.add_argument(
+        "--efficiency", type=float, default=0.75, metavar="E", help="of DRAM (default: 0.75, calibrated)"
+    )
+    figure.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="a link hop (default: 5, calibrated)")
+    figure.add_argument("--per-expert", action="store_true", help="split by expert, not by the four memory spaces")
+    figure.add_argument("--sensitivity", action="store_true", help="also: the same with other unknowns")
+    listing = commands.add_parser("list", help="devices and models there are")
+    for command in (figure, listing):
+        command.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")
+    for command in (serve, sweep, stage, simulate, figure, listing):
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+def _add_system(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("system")
+    group.add_argument("--model", default="llama3-8b", metavar="NAME", help="see `plan list` (default: llama3-8b)")
+    group.add_argument("--device", default="gpu", metavar="NAME", help="see `plan list` (default: gpu)")
+    group.add_argument("--devices", type=int, default=1, metavar="N", help="that serve it together (default: 1)")
+    group.add_argument("--efficiency", type=float, default=0.75, metavar="E", help="DRAM bandwidth reached, 0 to 1")
+    group.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="latency of a link hop (default: 5)")
+    group.add_argument("--co-processing", choices=("none", "experts", "spaces"), default="none", help="default: none")
+    group.add_argument("--expert-tensor", action="store_true", help="slice every expert over the devices of a node")
+    group.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("load")
+    group.add_argument(
+        "--frame", type=_seconds, default=0.08, metavar="T", help="a step is due in each (default: 80ms)"
+    )
+    group.add_argument("--deadline", type=_seconds, default=0.08, metavar="T", help="of a frame's work (default: 80ms)")
+    group.add_argument(
+        "--steps", type=int, default=1, metavar="N", help="tokens one after another a frame (default: 1)"
+    )
+    group.add_argument(
+        "--interruptions", type=float, default=2.0, metavar="R", help="a minute and session (default: 2)"
+    )
+    group.add_argument("--burst", type=int, default=64, metavar="T", help="tokens an interruption brings (default: 64)")
+    group.add_argument("--miss-rate", type=float, default=0.01, metavar="P", help="frames allowed late (default: 0.01)")
+    group.add_argument("--age", type=_seconds, default=300.0, metavar="T", help="of the conversations (default: 5min)")
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float(item) for item in text.split(","))
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9.]+)(ms|s|min|h)?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time; expected such as 80ms, 0.5s, 5min")
+    return float(found[1]) * {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}[found[2] or "s"]
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the subcommands; exit status 0, or 1 when the asked sessions do not fit."""
+    arguments = _parser().parse_args(argv)
+    presets = load_presets(arguments.presets)
+    run = {"serve": _serve, "sweep": _sweep, "stage": _stage, "simulate": _simulate, "figure": _figure, "list": _list}
+    return run[arguments.command](arguments, presets)
+
+
+def _system(arguments: argparse.Namespace, presets: Presets, device: str) -> System:
+    plain = System(
+        device=presets.find_device(device),
+        num_devices=arguments.devices,
+        expert_tensor=arguments.expert_tensor,
+        dram_efficiency=arguments.efficiency,
+    )
+    hop_s = arguments.hop_us * 1e-6
+    co_processing = arguments.co_processing if plain.device.pim_bandwidth_ratio else "none"
+    return dataclasses.replace(
+        plain,
+        co_processing=co_processing,
+        link=dataclasses.replace(plain.link, hop_s=hop_s),
+        node_link=dataclasses.replace(plain.node_link, hop_s=hop_s),
+    )
+
+
+def _load(arguments: argparse.Namespace, conversation_s: float) -> DuplexLoad:
+    return DuplexLoad(
+        frame_s=arguments.frame,
+        deadline_s=arguments.deadline,
+        steps_per_frame=arguments.steps,
+        conversation_s=conversation_s,
+        interruptions_per_min=arguments.interruptions,
+        burst_tokens=arguments.burst,
+        miss_rate=arguments.miss_rate,
+    )
+
+
+def _serve(arguments: argparse.Namespace, presets: Presets) -> int:
+    model, system = presets.find_model(arguments.model), _system(arguments, presets, arguments.device)
+    load = _load(arguments, arguments.age)
+    room = capacity(model, system, load)
+    asked = None if arguments.sessions is None else frame_times(model, system, load, arguments.sessions)
+    fits = asked is None or (asked.sessions <= room.memory_sessions and asked.miss_rate <= load.miss_rate)
+    if arguments.json:
+        found = {"capacity": dataclasses.asdict(room), "asked": asked and dataclasses.asdict(asked), "fits": fits}
+        print(json.dumps({"model": arguments.model, "device": arguments.device, **found}))
+        return 0 if fits else 1
+    print(
+        f"{arguments.model} on {arguments.devices} x {arguments.device}: {model.weight_bytes() / 1e9:.1f} GB of weights, "
+        f"{model.session_bytes(load.context_tokens) / 1e6:.1f} MB a session after {load.context_tokens:.0f} tokens"
+    )
+    print(
+        f"capacity: {room.sessions} sessions, limited by {room.limited_by}; memory alone would hold {room.memory_sessions}"
+    )
+    print(f"{'sessions':>9} {'p50 ms':>8} {'p99 ms':>8} {'late':>9} {'J/session/s':>12}")
+    for times in (room.times, asked):
+        if times is not None:
+            print(
+                f"{times.sessions:>9} {times.p50_s * 1e3:>8.2f} {times.p99_s * 1e3:>8.2f} {times.miss_rate:>9.2%} "
+                f"{times.joules_per_session_s:>12.3g}"
+            )
+    if asked is not None:
+        print(f"{asked.sessions} sessions {'fit' if fits else 'do not fit'}: deadline {load.deadline_s * 1e3:g} ms")
+    return 0 if fits else 1
+
+
+def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
+    from tqdm import tqdm
+
+    pairs = [(model, device) for model in arguments.model.split(",") for device in arguments.device.split(",")]
+    loads = [_load(arguments, 60 * minutes) for minutes in arguments.minutes]
+    curves: dict[str, list[Capacity | None]] = {}
+    for model, device in tqdm(pairs, desc="systems", file=sys.stderr, disable=None, leave=False):
+        shape, system = presets.find_model(model), _system(arguments, presets, device)
+        rows = curves.setdefault(f"{model} on {device}", [])
+        for load in loads:
+            try:
+                rows.append(capacity(shape, system, load))
+            except ConfigError:
+                raise
+            except InputError:  # not even one session fits: no room, and no reason to stop the sweep
+                rows.append(None)
+    counts = {name: [0 if row is None else row.sessions for row in rows] for name, rows in curves.items()}
+    if arguments.png is not None:
+        draw_capacity(arguments.minutes, counts, arguments.png)
+    if arguments.json:
+        limits = {name: ["memory" if row is None else row.limited_by for row in rows] for name, rows in curves.items()}
+        print(json.dumps({"minutes": arguments.minutes, "sessions": counts, "limited_by": limits}))
+        return 0
+    width = max(map(len, curves))
+    print(f"{'sessions after':<{width}} " + " ".join(f"{minutes:>8g} min" for minutes in arguments.minutes))
+    for name, rows in curves.items():
+        cells = [f"{row.sessions:>10} {row.limited_by[0]}" if row else f"{0:>10} m" for row in rows]
+        print(f"{name:<{width}} " + " ".join(cells))
+    print("limited by: m memory, d deadline" + (f"; drawn to {arguments.png}" if arguments.png else ""))
+    return 0
+
+
+def _stage(arguments: argparse.Namespace, presets: Presets) -> int:
+    model, system = presets.find_model(arguments.model), _system(arguments, presets, arguments.device)
+    stage = Stage.of_lengths(arguments.batch, arguments.context, arguments.prompts, arguments.prompt)
+    cost = stage_cost(model, system, stage)
+    if arguments.json:
+        print(json.dumps({"seconds": cost.seconds, "parts_s": dict(cost.parts_s), "energy_j": cost.energy_j}))
+        return 0
+    for part, seconds in cost.parts_s.items():
+        print(f"{part:<13} {seconds * 1e3:>10.4f} ms {seconds / max(cost.seconds, 1e-30):>7.1%}")
+    print(f"{'stage':<13} {cost.seconds * 1e3:>10.4f} ms, {cost.energy_j:.4g} J of DRAM reads and arithmetic")
+    return 0
+
+
+def _simulate(arguments: argparse.Namespace, presets: Presets) -> int:
+    return run_simulation(arguments, presets.find_model(arguments.model), _system(arguments, presets, arguments.device))
+
+
+def _figure(arguments: argparse.Namespace, presets: Presets) -> int:
+    from tqdm import tqdm
+
+    given = Unknowns(
+        dram_efficiency=arguments.efficiency, hop_s=arguments.hop_us * 1e-6, spaces=not arguments.per_expert
+    )
+    others = {
+        "efficiency 1, hop 0.8 us, per expert": Unknowns(dram_efficiency=1.0, hop_s=0.8e-6, spaces=False),
+        "per expert": dataclasses.replace(given, spaces=False),
+        "hop 4 us": dataclasses.replace(given, hop_s=4e-6),
+        "efficiency 0.85": dataclasses.replace(given, dram_efficiency=0.85),
+    }
+    settings = {"here": given, **(others if arguments.sensitivity else {})}
+    per_run = len(SETTINGS) * len(BATCHES) * 3
+    with tqdm(total=per_run * len(settings), desc="runs", file=sys.stderr, disable=None, leave=False) as bar:
+        found = {name: compare(presets, unknowns, bar.update) for name, unknowns in settings.items()}
+    tables = {name: claims(one) for name, one in found.items()}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    draw_comparison(found["here"], arguments.out / "duplex_11.png")
+    if arguments.json:
+        rows = [{"name": row.name, "paper": row.paper, "here": row.here} for row in tables["here"]]
+        swept = {name: [row.here for row in table] for name, table in tables.items() if name != "here"}
+        print(json.dumps({"unknowns": dataclasses.asdict(given), "claims": rows, "sensitivity": swept}))
+        return 0
+    print(
+        f"DRAM efficiency {given.dram_efficiency:g}, {given.hop_s * 1e6:g} us a hop, experts split "
+        f"{'by memory space' if given.spaces else 'one by one'}: calibrated on these rows, not predicted"
+    )
+    print(f"{'':<44} {'paper':>6} {'here':>6} {'error':>7}")
+    for row in tables["here"]:
+        print(f"{row.name:<44} {row.paper:>6.2f} {row.here:>6.2f} {row.error:>7.1%}")
+    for name, table in tables.items():
+        if name != "here":
+            print(f"with {name}: " + " ".join(f"{row.here:.2f}" for row in table))
+    print(f"drawn to {arguments.out / 'duplex_11.png'}")
+    return 0
+
+
+def _list(arguments: argparse.Namespace, presets: Presets) -> int:
+    devices = {
+        name: {"flops_per_s": item.flops_per_s, "bytes_per_s": item.bytes_per_s, "source": item.source}
+        for name, item in presets.device.items()
+    }
+    models = {
+        name: {
+            "parameters": item.num_parameters,
+            "kv_bytes_per_token": item.kv_bytes_per_token,
+            "state_bytes": item.state_bytes,
+            "source": item.source,
+        }
+        for name, item in presets.model.items()
+    }
+    if arguments.json:
+        print(json.dumps({"device": devices, "model": models}))
+        return 0
+    for name, item in presets.device.items():
+        units = f"memory x{item.pim_bandwidth_ratio:g}, {item.pim_ops_per_byte:g} Op/B" if item.pim() else "no PIM"
+        print(f"device {name:<14} {item.flops_per_s / 1e12:>6.1f} TFLOPS {item.bytes_per_s / 1e12:.2f} TB/s {units}")
+    for name, item in presets.model.items():
+        print(
+            f"model  {name:<14} {item.num_parameters / 1e9:>7.2f} B parameters, {item.kv_bytes_per_token / 1e3:>8.1f} kB "
+            f"a token, {item.state_bytes / 1e6:>6.1f} MB whatever the length"
+        )
+    return 0

@@ -1,0 +1,160 @@
+"""TimeMixer: scales, past mixing and the sum of every scale's forecast (arXiv:2405.14616, equations 1 to 6).
+
+Axes: B windows, C channels, L context, H horizon, N rows (B C where every channel is alone, else B), D features, T steps
+of one scale, K calendar features. Nothing is kept on the module between calls: threads may share one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fullduplex.base.errors import InputError
+from fullduplex.forecast.timemixer.config import TimeMixerConfig, scale_lengths
+from fullduplex.forecast.timemixer.decompose import moving_average
+from fullduplex.forecast.timemixer.mixing import PastMixing
+
+__all__ = ["TimeMixer", "WindowStats"]
+
+_EPSILON = 1e-5  # of the window's variance
+_DROPOUT = 0.1  # on the embedding, in training
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStats:
+    """Mean and deviation of every window and channel, shape (B, C, 1)."""
+
+    mean_BC1: Tensor
+    std_BC1: Tensor
+
+
+class TimeMixer(nn.Module):
+    """The forecaster. `forward(x_BCL)` gives (B, C, H).
+
+    Args:
+        config: its sizes and choices.
+    """
+
+    def __init__(self, config: TimeMixerConfig) -> None:
+        super().__init__()
+        self.config = config
+        lengths = scale_lengths(config)
+        channels_in = 1 if config.per_channel else config.num_channels
+        self.down = _learned_downsampling(config)
+        self.gain = nn.Parameter(torch.ones(len(lengths), config.num_channels), requires_grad=config.normalise)
+        self.shift = nn.Parameter(torch.zeros(len(lengths), config.num_channels), requires_grad=config.normalise)
+        self.embed = nn.Conv1d(channels_in, config.width, 3, padding=1, padding_mode="circular", bias=False)
+        nn.init.kaiming_normal_(self.embed.weight, mode="fan_in", nonlinearity="leaky_relu")
+        self.embed_marks = nn.Linear(config.num_marks, config.width, bias=False) if config.num_marks else None
+        self.blocks = nn.ModuleList(PastMixing(config) for _ in range(config.depth))
+        forecasting = lengths if config.mixing.future else lengths[:1]
+        self.heads = nn.ModuleList(nn.Linear(length, config.horizon) for length in forecasting)
+        self.project = nn.Linear(config.width, channels_in)
+        self.trend_heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(length, length), nn.Linear(length, config.horizon))
+            for length in (() if config.per_channel else forecasting)
+        )
+
+    def forward(self, x_BCL: Tensor, marks_BKL: Tensor | None = None) -> Tensor:
+        """Forecasts of shape (B, C, H).
+
+        Args:
+            x_BCL: the windows.
+            marks_BKL: calendar features of every step, where the configuration has any.
+
+        Raises:
+            InputError: the shapes are not those of the configuration.
+        """
+        self._check(x_BCL, marks_BKL)
+        scales, stats = self._pyramid(x_BCL)
+        rest: Sequence[Tensor] = ()
+        if not self.config.per_channel:
+            rest = [moving_average(x, self.config.mixing.kernel) for x in scales]
+            scales = [x - trend for x, trend in zip(scales, rest, strict=True)]
+        hidden = self._embedded(scales, marks_BKL)
+        for block in self.blocks:
+            hidden = block(hidden)
+        y_BCH = self._forecast(hidden, rest, x_BCL.shape[0])
+        if not self.config.normalise:
+            return y_BCH
+        y_BCH = (y_BCH - self.shift[0, :, None]) / (self.gain[0, :, None] + _EPSILON**2)
+        return y_BCH * stats.std_BC1 + stats.mean_BC1
+
+    def _pyramid(self, x_BCL: Tensor) -> tuple[list[Tensor], WindowStats]:
+        scales = [x_BCL]
+        for index in range(self.config.num_scales):
+            scales.append(self._coarser(scales[-1], index))
+        stats = _window_stats(x_BCL)
+        if not self.config.normalise:
+            return scales, stats
+        normal: list[Tensor] = []
+        for index, scale_BCT in enumerate(scales):
+            own = stats if index == 0 else _window_stats(scale_BCT)
+            z_BCT = (scale_BCT - own.mean_BC1) / own.std_BC1
+            normal.append(z_BCT * self.gain[index, :, None] + self.shift[index, :, None])
+        return normal, stats
+
+    def _coarser(self, x_BCT: Tensor, index: int) -> Tensor:
+        # A rest that fills no step is dropped at the old end: the newest values are the ones a forecast needs.
+        x_BCT = x_BCT[..., x_BCT.shape[-1] % self.config.factor :]
+        kind = self.config.mixing.downsample
+        if kind == "average":
+            return F.avg_pool1d(x_BCT, self.config.factor)
+        if kind == "max":
+            return F.max_pool1d(x_BCT, self.config.factor)
+        return self.down[index](x_BCT)
+
+    def _embedded(self, scales: Sequence[Tensor], marks_BKL: Tensor | None) -> list[Tensor]:
+        hidden: list[Tensor] = []
+        marks = marks_BKL
+        for index, scale_BCT in enumerate(scales):
+            rows = scale_BCT.reshape(-1, 1, scale_BCT.shape[-1]) if self.config.per_channel else scale_BCT
+            x_NDT = self.embed(rows)
+            if self.embed_marks is not None and marks is not None:
+                if index:
+                    marks = marks[..., marks.shape[-1] % self.config.factor :][..., :: self.config.factor]
+                m_BDT = self.embed_marks(marks.transpose(1, 2)).transpose(1, 2)
+                # Rows lie window by window, so every channel of a window gets the marks of that window.
+                repeats = self.config.num_channels if self.config.per_channel else 1
+                x_NDT = x_NDT + m_BDT.repeat_interleave(repeats, dim=0)
+            hidden.append(F.dropout(x_NDT, _DROPOUT, self.training))
+        return hidden
+
+    def _forecast(self, hidden: Sequence[Tensor], rest: Sequence[Tensor], num_windows: int) -> Tensor:
+        """Future-multipredictor mixing: the sum of what every scale forecasts (equation 6)."""
+        y_NDH = torch.stack([head(x_NDT) for head, x_NDT in zip(self.heads, hidden, strict=False)]).sum(0)
+        # One projection serves all scales, so it may follow the sum; its bias counts once for each of them.
+        y = F.linear(y_NDH.transpose(1, 2), self.project.weight, self.project.bias * len(self.heads)).transpose(1, 2)
+        for head, trend_BCT in zip(self.trend_heads, rest, strict=False):
+            y = y + head(trend_BCT)
+        return y.reshape(num_windows, self.config.num_channels, self.config.horizon)
+
+    def _check(self, x_BCL: Tensor, marks_BKL: Tensor | None) -> None:
+        config = self.config
+        if x_BCL.ndim != 3 or x_BCL.shape[1:] != (config.num_channels, config.context):
+            expected = f"(batch, {config.num_channels}, {config.context})"
+            raise InputError(
+                f"the windows have shape {tuple(x_BCL.shape)}; expected {expected}: (batch, channel, step)"
+            )
+        wanted = (x_BCL.shape[0], config.num_marks, config.context) if config.num_marks else None
+        given = None if marks_BKL is None else tuple(marks_BKL.shape)
+        if wanted != given:
+            raise InputError(f"the calendar features have shape {given}; expected {wanted}")
+
+
+def _learned_downsampling(config: TimeMixerConfig) -> nn.ModuleList:
+    if config.mixing.downsample != "conv":
+        return nn.ModuleList()
+    width = config.num_channels
+    return nn.ModuleList(
+        nn.Conv1d(width, width, config.factor, stride=config.factor, bias=False) for _ in range(config.num_scales)
+    )
+
+
+def _window_stats(x_BCT: Tensor) -> WindowStats:
+    """Statistics of every window; they carry no gradient."""
+    x_BCT = x_BCT.detach()
+    variance_BC1 = x_BCT.var(dim=-1, keepdim=True, unbiased=False)
+    return WindowStats(x_BCT.mean(dim=-1, keepdim=True), torch.sqrt(variance_BC1 + _EPSILON))

@@ -1,0 +1,132 @@
+"""The comparisons the Duplex paper states in its text, regenerated (arXiv:2409.01141, section VII).
+
+Two constants of the published runs are not in the paper: the share of peak DRAM bandwidth that is reached, and the
+seconds of a hop between devices. They are calibrated on these very statements (`Unknowns`), so the table is a
+reproduction and no prediction. Lengths of the 27 configurations are our reading of the figures' labels.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from fullduplex.hardware.device import CoProcessing, Link, System
+from fullduplex.hardware.presets import Presets
+from fullduplex.hardware.steady import Steady, steady
+
+__all__ = ["PAPER", "SETTINGS", "Claim", "Comparison", "Unknowns", "claims", "compare", "paper_system"]
+
+BATCHES = (32, 64, 128)
+SETTINGS: Mapping[str, tuple[int, tuple[int, int, int]]] = MappingProxyType(
+    {"mixtral": (4, (256, 1024, 4096)), "glam": (8, (512, 1024, 2048)), "grok1": (16, (256, 1024, 4096))}
+)
+PAPER: Mapping[str, float] = MappingProxyType(
+    {
+        "mean Duplex+PE+ET / GPU": 2.07,
+        "max Duplex+PE+ET / GPU": 2.67,
+        "max Duplex / GPU": 2.51,
+        "mean Duplex+PE / Duplex": 1.04,
+        "max Duplex+PE+ET / Duplex": 1.36,
+        "Mixtral batch 64, 256: Duplex+PE+ET / GPU": 2.05,
+        "Mixtral batch 64, 256: Bank-PIM / GPU": 1.18,
+        "Mixtral batch 32, 4096: Bank-PIM / GPU": 2.17,
+        "Mixtral: max Duplex+PE+ET / Bank-PIM": 1.80,
+        "Mixtral: mean Duplex+PE+ET / Bank-PIM": 1.49,
+    }
+)
+SYSTEMS = ("GPU", "2xGPU", "Duplex", "Duplex+PE", "Duplex+PE+ET", "Bank-PIM")
+Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknowns:
+    """What the paper does not say."""
+
+    dram_efficiency: float = 0.75
+    hop_s: float = 5e-6
+    spaces: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One sentence of the paper as a number, beside ours."""
+
+    name: str
+    paper: float
+    here: float
+
+    @property
+    def error(self) -> float:
+        return self.here / self.paper - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Every system on every configuration; keys are (model, batch, length)."""
+
+    unknowns: Unknowns
+    runs: Mapping[str, Mapping[Key, Steady]]
+
+    def ratios(self, system: str, peer: str, model: str | None = None) -> Mapping[Key, float]:
+        """Throughput of `system` over that of `peer`."""
+        own, other = self.runs[system], self.runs[peer]
+        return {key: own[key].tokens_per_s / other[key].tokens_per_s for key in own if model is None or key[0] == model}
+
+
+def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknowns | None = None) -> System:
+    """One of the paper's systems with `num_devices` devices (2xGPU has twice as many)."""
+    unknowns = unknowns or Unknowns()
+    device = {"GPU": "gpu", "2xGPU": "gpu", "Bank-PIM": "bank-pim"}.get(name, "duplex")
+    split: CoProcessing = "spaces" if unknowns.spaces else "experts"
+    return System(
+        device=presets.find_device(device),
+        num_devices=num_devices * (2 if name == "2xGPU" else 1),
+        expert_tensor=name.endswith("+ET") or name == "Bank-PIM",
+        co_processing=split if "+PE" in name else "none",
+        dram_efficiency=unknowns.dram_efficiency,
+        link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s),
+        node_link=Link(bytes_per_s=50e9, hop_s=unknowns.hop_s),
+    )
+
+
+def _configurations() -> Iterator[tuple[str, int, int, int]]:
+    for model, (devices, lengths) in SETTINGS.items():
+        for batch in BATCHES:
+            for length in lengths:
+                yield model, devices, batch, length
+
+
+def compare(
+    presets: Presets, unknowns: Unknowns | None = None, progress: Callable[[], object] = lambda: None
+) -> Comparison:
+    """Run the 27 configurations (3 models, 3 batches, 3 lengths) on every system; `progress` is called after each."""
+    unknowns = unknowns or Unknowns()
+    runs: dict[str, dict[Key, Steady]] = {name: {} for name in SYSTEMS}
+    for model, devices, batch, length in _configurations():
+        for name in SYSTEMS:
+            system = paper_system(presets, name, devices, unknowns)
+            shape = presets.find_model(model)
+            runs[name][model, batch, length] = steady(shape, system, batch=batch, prompt=length, answer=length)
+        progress()
+    return Comparison(unknowns=unknowns, runs=runs)
+
+
+def claims(found: Comparison) -> tuple[Claim, ...]:
+    """The paper's statements and ours."""
+    best, plain = found.ratios("Duplex+PE+ET", "GPU"), found.ratios("Duplex", "GPU")
+    bank = found.ratios("Bank-PIM", "GPU", "mixtral")
+    over_bank = tuple(found.ratios("Duplex+PE+ET", "Bank-PIM", "mixtral").values())
+    here = (
+        float(np.mean(list(best.values()))),
+        max(best.values()),
+        max(plain.values()),
+        float(np.mean(list(found.ratios("Duplex+PE", "Duplex").values()))),
+        max(found.ratios("Duplex+PE+ET", "Duplex").values()),
+        best["mixtral", 64, 256],
+        bank["mixtral", 64, 256],
+        bank["mixtral", 32, 4096],
+        max(over_bank),
+        float(np.mean(over_bank)),
+    )
+    return tuple(Claim(name=name, paper=PAPER[name], here=value) for name, value in zip(PAPER, here, strict=True))

@@ -1,0 +1,266 @@
+"""Continuous batching, stage by stage: the simulator that checks the closed form and knows about tails.
+
+In every stage each decoding request takes one token, and requests that were admitted bring their prompt, whole or in
+chunks, in the same stage (mixed stages mix; arXiv:2409.01141, section II). A request is admitted when a place in the
+batch is free and its bytes at full length fit beside those of the others. Work in a stage is constant in the number of
+requests: contexts are kept as their sum, ends in a calendar.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullduplex.base.errors import InputError
+from fullduplex.hardware.checks import at_least, whole
+from fullduplex.hardware.device import System
+from fullduplex.hardware.model import Model
+from fullduplex.hardware.serving.traffic import Requests
+from fullduplex.hardware.stage import Stage, stage_cost
+from fullduplex.hardware.steady import largest_batch
+
+__all__ = ["Log", "Serving", "decode_seconds", "simulate"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How requests are served.
+
+    Args:
+        batch: places; memory may allow fewer.
+        closed: a request arrives when a place is free (its arrival time is not used), and the first batch is found
+            half way through its answers, so that the run starts near its long-run state.
+        chunk: most prompt tokens a stage takes; 0 for whole prompts, all in the stage that admits them.
+        skew: Zipf exponent of the routing to experts.
+    """
+
+    batch: int
+    closed: bool = False
+    chunk: int = 0
+    skew: float = 0.0
+
+    def __post_init__(self) -> None:
+        whole(self.batch, 1, "batch")
+        whole(self.chunk, 0, "chunk")
+        at_least(self.skew, 0, "skew")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What happened.
+
+    Args:
+        stage_s, decodes, prompts, tokens: of every stage: seconds, requests decoding, prompts that ended, tokens made.
+        arrival_s, first_s, last_s: of every request: seconds; NaN where the run began within its answer.
+        energy_j: of all stages; peak_bytes: the most that sessions and weights had reserved.
+    """
+
+    stage_s: Array
+    decodes: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    arrival_s: Array
+    first_s: Array
+    last_s: Array
+    end_s: float
+    energy_j: float
+    peak_bytes: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        return float(self.tokens.sum()) / self.end_s
+
+    @property
+    def first_token_s(self) -> Array:
+        """T2FT of the requests that were seen from their arrival."""
+        waits = self.first_s - self.arrival_s
+        return waits[np.isfinite(waits)]
+
+    @property
+    def whole_s(self) -> Array:
+        """E2E: arrival to last token."""
+        waits = (self.last_s - self.arrival_s)[np.isfinite(self.first_s)]
+        return waits[np.isfinite(waits)]
+
+    def between_tokens_s(self, share: float) -> float:
+        """Quantile of TBT over all tokens but first ones: each decoding request waits for the stage it is in."""
+        order = np.argsort(self.stage_s)
+        covered = np.cumsum(self.decodes[order])
+        if not covered[-1]:
+            raise InputError("no request took a second token; there is no time between tokens")
+        return float(self.stage_s[order][np.searchsorted(covered, share * covered[-1])])
+
+
+@dataclass(slots=True)
+class _Books:
+    """What is known of each request, and when things happened to it."""
+
+    prompts: list[int]
+    answers: list[int]
+    sizes: list[float]
+    arrival_s: Array
+    first_s: Array
+    last_s: Array
+
+
+@dataclass(slots=True)
+class _Run:
+    """Everything that changes while a run goes on."""
+
+    now_s: float = 0.0
+    stage: int = 0
+    decoding: int = 0
+    context: float = 0.0
+    reserved: float = 0.0
+    peak: float = 0.0
+    joules: float = 0.0
+    next_request: int = 0
+    present: int = 0
+    prefill: deque[tuple[int, int]] = field(default_factory=deque)  # (request, prompt tokens done)
+    ends: dict[int, list[int]] = field(default_factory=dict)  # stage -> requests whose last token it makes
+    rows: list[tuple[float, int, int]] = field(default_factory=list)
+
+
+def decode_seconds(model: Model, system: System, skew: float = 0.0) -> Callable[[int, float], tuple[float, float]]:
+    """Fast twin of `stage_cost` for stages without a prompt: (requests, summed context) -> seconds, joules.
+
+    Such a stage is linear in the context, so two costs for each number of requests are enough; they are remembered.
+    """
+    known: dict[int, tuple[float, float, float, float]] = {}
+    step = 4096.0
+
+    def cost(decode: int, context: float) -> tuple[float, float]:
+        found = known.get(decode)
+        if found is None:
+            zero = stage_cost(model, system, Stage(decode=decode, context_tokens=0.0), skew=skew)
+            some = stage_cost(model, system, Stage(decode=decode, context_tokens=step), skew=skew)
+            slopes = (some.seconds - zero.seconds) / step, (some.energy_j - zero.energy_j) / step
+            found = known[decode] = (zero.seconds, slopes[0], zero.energy_j, slopes[1])
+        return found[0] + found[1] * context, found[2] + found[3] * context
+
+    return cost
+
+
+def simulate(model: Model, system: System, requests: Requests, serving: Serving) -> Log:
+    """Serve `requests` to their end (closed: until the last has been admitted and is done).
+
+    Raises: InputError when a request does not fit into an empty system.
+    """
+    totals = requests.prompt + requests.answer
+    largest_batch(model, system, int(totals.max()))  # refuses what could never be admitted
+    books = _Books(
+        prompts=requests.prompt.tolist(),
+        answers=requests.answer.tolist(),
+        sizes=[model.session_bytes(float(total)) for total in totals],
+        arrival_s=np.full(len(requests), np.nan) if serving.closed else requests.arrival_s.copy(),
+        first_s=np.full(len(requests), np.nan),
+        last_s=np.full(len(requests), np.nan),
+    )
+    decode_cost = decode_seconds(model, system, serving.skew)
+    run = _Run(reserved=model.weight_bytes(system.num_nodes))
+    while True:
+        _admit(run, books, serving, system.capacity_bytes)
+        if run.present:
+            ended, prompt_tokens, pairs = _take_prompts(run, books.prompts, serving.chunk)
+            if prompt_tokens:
+                stage = Stage(
+                    decode=run.decoding, context_tokens=run.context, prompts=len(ended), prompt_tokens=prompt_tokens,
+                    prompt_pairs=pairs,
+                )  # fmt: skip
+                cost = stage_cost(model, system, stage, skew=serving.skew)
+                _advance(run, books, ended, cost.seconds, cost.energy_j)
+            else:
+                _advance(run, books, ended, *decode_cost(run.decoding, run.context))
+        elif run.next_request < len(requests):
+            run.now_s = max(run.now_s, float(books.arrival_s[run.next_request]))
+        else:
+            break
+    table = np.array(run.rows)
+    return Log(
+        stage_s=table[:, 0],
+        decodes=table[:, 1].astype(np.int64),
+        prompts=table[:, 2].astype(np.int64),
+        tokens=table[:, 1:].sum(axis=1).astype(np.int64),
+        arrival_s=books.arrival_s,
+        first_s=books.first_s,
+        last_s=books.last_s,
+        end_s=run.now_s,
+        energy_j=run.joules,
+        peak_bytes=run.peak,
+    )
+
+
+def _admit(run: _Run, books: _Books, serving: Serving, capacity_bytes: float) -> None:
+    """First come first served, while there are places and bytes."""
+    while run.next_request < len(books.sizes) and run.present < serving.batch:
+        request = run.next_request
+        late = not serving.closed and books.arrival_s[request] > run.now_s
+        if late or run.reserved + books.sizes[request] > capacity_bytes:
+            return
+        run.next_request += 1
+        run.present += 1
+        run.reserved += books.sizes[request]
+        run.peak = max(run.peak, run.reserved)
+        answer = books.answers[request]
+        if serving.closed and run.stage == 0 and answer > 1:
+            # Ages of a running batch are even; the golden ratio spreads them without a random draw.
+            done = 1 + int((request * 0.6180339887498949) % 1 * (answer - 1))
+            _start(run, request, books.prompts[request] + done, answer - done)
+            continue
+        if serving.closed:
+            books.arrival_s[request] = run.now_s
+        run.prefill.append((request, 0))
+
+
+def _advance(run: _Run, books: _Books, ended: list[int], seconds: float, joules: float) -> None:
+    """One stage passes: all that decode take a token, prompts that ended make their first."""
+    run.now_s += seconds
+    run.joules += joules
+    run.rows.append((seconds, run.decoding, len(ended)))
+    run.context += run.decoding
+    for request in run.ends.pop(run.stage, ()):
+        _leave(run, books, request, books.prompts[request] + books.answers[request])
+        run.decoding -= 1
+    run.stage += 1
+    for request in ended:
+        books.first_s[request] = run.now_s
+        if books.answers[request] == 1:
+            _leave(run, books, request, 0)
+        else:
+            _start(run, request, books.prompts[request] + 1, books.answers[request] - 1)
+
+
+def _start(run: _Run, request: int, context: int, left: int) -> None:
+    """A request begins to decode: `left` more tokens, one a stage, the first in the stage that comes next."""
+    run.decoding += 1
+    run.context += context
+    run.ends.setdefault(run.stage + left - 1, []).append(request)
+
+
+def _leave(run: _Run, books: _Books, request: int, context: int) -> None:
+    run.present -= 1
+    run.context -= context
+    run.reserved -= books.sizes[request]
+    books.last_s[request] = run.now_s
+
+
+def _take_prompts(run: _Run, prompts: list[int], chunk: int) -> tuple[list[int], int, float]:
+    """Prompt tokens of this stage, first come first served: requests whose prompt ends, tokens, (query, key) pairs."""
+    ended: list[int] = []
+    tokens, pairs = 0, 0.0
+    while run.prefill and (not chunk or tokens < chunk):
+        request, done = run.prefill.popleft()
+        take = prompts[request] - done
+        if chunk:
+            take = min(take, chunk - tokens)
+        tokens += take
+        pairs += take * (done + take / 2)
+        if done + take == prompts[request]:
+            ended.append(request)
+        else:
+            run.prefill.appendleft((request, done + take))
+    return ended, tokens, pairs

@@ -1,0 +1,168 @@
+"""Operations and bytes of each kind of layer, and how tokens spread over experts.
+
+Each layer is a `Work`: operations and bytes for one device. Its time on a processor is max(operations / F, bytes / B).
+Sources: arXiv:2409.01141, sections II and III; the state space after arXiv:2405.21060.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullduplex.base.errors import ConfigError
+from fullduplex.hardware.checks import at_least, whole
+from fullduplex.hardware.device import Processor
+from fullduplex.hardware.model import FeedForward, Model, StateSpace
+
+__all__ = [
+    "Work",
+    "active_experts",
+    "decode_attention",
+    "expert_seconds",
+    "expert_work",
+    "gemm",
+    "prefill_attention",
+    "route_tokens",
+    "state_space_scan",
+    "state_space_step",
+]
+
+_BYTES = 2.0
+_MOST_SUBSETS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Operations and bytes moved, of one device."""
+
+    flops: float
+    bytes: float
+
+    @property
+    def ops_per_byte(self) -> float:
+        """Op/B, the number that decides where a layer belongs; 0 for no work."""
+        return self.flops / self.bytes if self.bytes else 0.0
+
+    def seconds(self, processor: Processor) -> float:
+        """Roofline time."""
+        return max(self.flops / processor.flops_per_s, self.bytes / processor.bytes_per_s)
+
+
+def gemm(rows: float, inner: float, columns: float) -> Work:
+    """rows x inner times inner x columns, everything read or written once, two bytes an element."""
+    return Work(2 * rows * inner * columns, _BYTES * (rows * inner + inner * columns + rows * columns) if rows else 0.0)
+
+
+def decode_attention(model: Model, context_tokens: float, devices: int = 1) -> Work:
+    """One layer, one new token for each request; `context_tokens` is the sum over requests. Op/B is the group size."""
+    assert model.attention is not None
+    width = model.hidden / devices
+    return Work(4 * context_tokens * width, 4 * context_tokens * width / model.attention.group)
+
+
+def prefill_attention(model: Model, pairs: float, tokens: float, devices: int = 1) -> Work:
+    """One layer, whole prompts: `pairs` (query, key) pairs; scores stay on chip, Q, K, V and the result move once."""
+    assert model.attention is not None
+    width = model.hidden / devices
+    return Work(4 * pairs * width, _BYTES * tokens * width * (2 + 2 / model.attention.group))
+
+
+def state_space_step(model: Model, num_sessions: float, devices: int = 1) -> Work:
+    """One layer, one token for each session: five operations an element of the state, read and written once."""
+    space = _space(model)
+    elements = num_sessions * model.inner * space.order / devices
+    return Work(5 * elements, 2 * space.state_bytes * elements)
+
+
+def state_space_scan(model: Model, tokens: float, devices: int = 1) -> Work:
+    """One layer, prompts in chunks (the dual form of Mamba-2): half a chunk of pairs inside, the state between."""
+    space = _space(model)
+    inside = space.chunk * (space.order + model.inner)
+    between = 4 * model.inner * space.order
+    state = 2 * space.state_bytes * model.inner * space.order / space.chunk
+    return Work(tokens * (inside + between) / devices, tokens * (state + _BYTES * 3 * model.inner) / devices)
+
+
+def active_experts(num_experts: int, top_k: int, num_tokens: float) -> float:
+    """Expected experts that at least one of `num_tokens` tokens visits, each taking `top_k` different ones evenly.
+
+    E (1 - (1 - k / E)^B). A count of k, which some calculators use for every batch, is right for one token only.
+    """
+    whole(num_experts, 1, "num_experts")
+    whole(top_k, 1, "top_k")
+    at_least(num_tokens, 0, "num_tokens")
+    if top_k > num_experts:
+        raise ConfigError(f"top_k is {top_k}; there are {num_experts} experts")
+    return num_experts * (1 - (1 - top_k / num_experts) ** num_tokens)
+
+
+def route_tokens(
+    feed: FeedForward, num_tokens: int, draws: int, rng: np.random.Generator, skew: float = 0.0
+) -> NDArray[np.int64]:
+    """Tokens of each expert, `top_k` different experts for every token: shape (draws, experts).
+
+    `skew` is the exponent of Zipf's law over the experts, 0 for even; a subset of experts is drawn with a probability
+    in proportion to the product of its members' weights.
+    """
+    whole(num_tokens, 0, "num_tokens")
+    at_least(skew, 0, "skew")
+    count, top_k = feed.num_experts, feed.top_k
+    if top_k == count:
+        return np.full((draws, count), num_tokens, dtype=np.int64)
+    if math.comb(count, top_k) <= _MOST_SUBSETS:
+        chances, member = _subsets(count, top_k, skew)
+        # Whole numbers far below 2^53, so the product in floating point is exact.
+        return (rng.multinomial(num_tokens, chances, size=draws) @ member).astype(np.int64)
+    weights = _weights(count, skew)
+    # Too many subsets to list: the top k of Gumbel-perturbed weights, one token after another without replacement.
+    found = np.zeros((draws, count), dtype=np.int64)
+    for draw in range(draws):
+        keys = rng.gumbel(size=(num_tokens, count)) + np.log(weights)
+        chosen = np.argpartition(-keys, top_k, axis=1)[:, :top_k]
+        found[draw] = np.bincount(chosen.ravel(), minlength=count)
+    return found
+
+
+def _weights(count: int, skew: float) -> NDArray[np.float64]:
+    return np.arange(1, count + 1, dtype=float) ** -skew
+
+
+@lru_cache(maxsize=8)
+def _subsets(count: int, top_k: int, skew: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Chance of each subset of `top_k` experts, and its members as rows of zeros and ones."""
+    subsets = np.array(list(itertools.combinations(range(count), top_k)))
+    chances = _weights(count, skew)[subsets].prod(axis=1)
+    chances /= chances.sum()
+    member = np.zeros((len(subsets), count))
+    np.put_along_axis(member, subsets, 1.0, axis=1)
+    chances.flags.writeable = member.flags.writeable = False
+    return chances, member
+
+
+def expert_seconds(model: Model, counts: NDArray[np.int64], slices: float, processor: Processor) -> NDArray[np.float64]:
+    """Roofline time of each expert with `counts` tokens, cut into `slices` over devices; 0 without tokens."""
+    feed = model.feed_forward
+    assert feed is not None
+    flops, moved = expert_work(model, counts, slices)
+    return np.maximum(flops / processor.flops_per_s, moved / processor.bytes_per_s)
+
+
+def expert_work(
+    model: Model, counts: NDArray[np.int64], slices: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Operations and bytes of each expert, a device."""
+    feed = model.feed_forward
+    assert feed is not None
+    width = feed.width / slices
+    rows = counts.astype(np.float64)
+    flops = feed.num_matrices * 2.0 * model.hidden * width * rows
+    moved = feed.num_matrices * _BYTES * (rows * (model.hidden + width) + model.hidden * width)
+    return flops, moved * (rows > 0)
+
+
+def _space(model: Model) -> StateSpace:
+    assert model.state_space is not None
+    return model.state_space

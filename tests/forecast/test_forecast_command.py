@@ -1,0 +1,92 @@
+"""`fullduplex forecast` on small files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullduplex.cli.main import main
+
+pandas = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    time = np.arange(400)
+    table = pandas.DataFrame({
+        "when": pandas.date_range("2026-01-01", periods=400, freq="h"),
+        "load": 10 + np.sin(2 * np.pi * time / 24),
+        "heat": np.cos(2 * np.pi * time / 24) + 0.01 * np.random.default_rng(0).standard_normal(400),
+    })  # fmt: skip
+    table.to_csv(tmp_path / "load.csv", index=False)
+    return tmp_path / "load.csv"
+
+
+def test_a_forecast_with_csv_and_picture(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["forecast", str(file), "--horizon", "24", "--out", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["frequency"], found["season"], found["times"][0]) == ("3600s", 24, "2026-01-17 16:00:00")
+    expected = 10 + np.sin(2 * np.pi * np.arange(400, 424) / 24)
+    assert np.allclose(np.array(found["forecast"])[:, 0], expected, atol=0.05)
+    assert np.all(np.array(found["lower"]) <= np.array(found["upper"]))
+    with (tmp_path / "out" / "forecast.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 48
+    assert float(rows[0]["forecast"]) == pytest.approx(found["forecast"][0][0], abs=1e-5)
+    assert (tmp_path / "out" / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_backtest_prints_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", str(file), "--horizon", "12", "--backtest"]) == 0
+    out = capsys.readouterr().out
+    assert "seasonal-naive" in out
+    assert "linear" in out
+    assert "forecast by" not in out
+
+
+def test_timemixer_trains_from_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    command = ["forecast", str(file), "--horizon", "6", "--models", "linear,timemixer", "--epochs", "1", "--json"]
+    assert main([*command, "--run", str(tmp_path / "run")]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in first["backtest"]] == ["linear", "timemixer"]
+    assert main([*command, "--run", str(tmp_path / "run")]) == 0  # goes on where it ended: nothing is left to do
+    assert json.loads(capsys.readouterr().out) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--horizon", "0"], "--horizon is 0"),
+        (["--horizon", "200"], "less than half"),
+        (["--horizon", "6", "--models", "oracle"], "no model 'oracle'"),
+        (["--horizon", "6", "--split", "2"], "two shares"),
+        (["--horizon", "6", "--split", "0.9,0.9"], "at most 1"),
+        (["--horizon", "6", "--season", "0"], "--season is 0"),
+        (["--horizon", "6", "--split", "ett-hourly"], "the split 14400"),
+        (["--horizon", "6", "--values", "cold"], "no column cold"),
+    ],
+)
+def test_mistakes_are_named(file: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", str(file), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_too_short_to_know_its_errors_has_an_interval_without_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "short.csv").write_text("a\n" + "".join(f"{value}\n" for value in (1, 2, 4, 3, 5, 6, 8, 7, 9, 11)))
+    command = ["forecast", str(tmp_path / "short.csv"), "--horizon", "2", "--models", "seasonal-naive", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["forecast"] == [[11.0], [11.0]]
+    assert found["lower"] == [[None], [None]]
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["forecast", "--help"])
+    assert "fullduplex forecast load.csv --horizon 24" in capsys.readouterr().out

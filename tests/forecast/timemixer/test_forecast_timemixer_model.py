@@ -1,0 +1,219 @@
+"""TimeMixer: sizes, decompositions, and the verified faults of the released code, each absent here."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from fullduplex.base.errors import ConfigError, InputError  # noqa: E402
+from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig, scale_lengths  # noqa: E402
+from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix, split_by_dft  # noqa: E402
+from fullduplex.forecast.timemixer.mixing import PastMixing, ScaleMixer  # noqa: E402
+from fullduplex.forecast.timemixer.model import TimeMixer  # noqa: E402
+
+ABLATIONS = {
+    "full": MixingConfig(),
+    "no future mixing": MixingConfig(future=False),
+    "no season mixing": MixingConfig(season="none"),
+    "no trend mixing": MixingConfig(trend="none"),
+    "season down": MixingConfig(season="coarse_to_fine"),
+    "trend up": MixingConfig(trend="fine_to_coarse"),
+    "both reversed": MixingConfig(season="coarse_to_fine", trend="fine_to_coarse"),
+    "whole, fine to coarse": MixingConfig(decomposition="none"),
+    "whole, coarse to fine": MixingConfig(decomposition="none", season="coarse_to_fine"),
+    "nothing": MixingConfig(decomposition="none", season="none"),
+    "dft": MixingConfig(decomposition="dft"),
+    "conv": MixingConfig(downsample="conv"),
+    "max": MixingConfig(downsample="max"),
+}
+
+
+def small(**changes: object) -> TimeMixerConfig:
+    settings = {"context": 32, "horizon": 8, "num_channels": 3, "num_scales": 2, "width": 4, "hidden": 8, **changes}
+    return TimeMixerConfig(**settings)  # type: ignore[arg-type]
+
+
+def model_of(config: TimeMixerConfig) -> TimeMixer:
+    torch.manual_seed(0)
+    return TimeMixer(config).eval()
+
+
+def windows(config: TimeMixerConfig, batch: int = 5, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, config.num_channels, config.context, generator=generator).cumsum(-1)
+
+
+def test_the_number_of_parameters_is_that_of_the_released_model() -> None:
+    """75,497 for ETTh1 96 to 96, of which 64 belong to two layer norms that the released forward pass never uses."""
+    model = TimeMixer(TimeMixerConfig(context=96, horizon=96, num_channels=7, num_marks=4))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 75_497 - 2 * 2 * 16
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_forecasts_and_learns(name: str, per_channel: bool) -> None:
+    config = small(mixing=ABLATIONS[name], per_channel=per_channel)
+    model = model_of(config)
+    model(windows(config)).square().mean().backward()
+    assert model(windows(config)).shape == (5, 3, 8)
+    used = {key for key, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    assert any(key.startswith("blocks.0.season") for key in used) == (ABLATIONS[name].season != "none")
+    splits = ABLATIONS[name].decomposition != "none"
+    assert any(key.startswith("blocks.0.trend") for key in used) == (splits and ABLATIONS[name].trend != "none")
+
+
+def test_ablations_differ_from_each_other() -> None:
+    made = [model_of(small(mixing=mixing))(windows(small())).detach() for mixing in ABLATIONS.values()]
+    assert all(not torch.allclose(a, b) for a, b in itertools.combinations(made, 2))
+
+
+def test_mixing_goes_the_way_it_says() -> None:
+    """Changing the finest scale reaches the coarsest only upwards, and the other way round."""
+    scales = [torch.zeros(1, 1, length) for length in (8, 4, 2)]
+    for direction, source, target in (("fine_to_coarse", 0, 2), ("coarse_to_fine", 2, 0)):
+        torch.manual_seed(0)
+        mixer = ScaleMixer((8, 4, 2), direction)
+        before = mixer(scales)
+        changed = [scale + (index == source) for index, scale in enumerate(scales)]
+        assert not torch.equal(mixer(changed)[target], before[target])
+        changed = [scale + (index == target) for index, scale in enumerate(scales)]
+        assert torch.equal(mixer(changed)[source], before[source])
+
+
+@pytest.mark.parametrize(("length", "kernel"), [(96, 25), (7, 25), (1, 3), (12, 1)])
+def test_the_moving_average_is_its_loop_and_its_matrix(length: int, kernel: int) -> None:
+    x = torch.randn(3, length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    half = kernel // 2
+    loop = [[np.mean([row[min(max(t + k, 0), length - 1)] for k in range(-half, half + 1)]) for t in range(length)]
+            for row in x.tolist()]  # fmt: skip
+    assert torch.allclose(moving_average(x, kernel), torch.tensor(loop, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(x @ moving_average_matrix(length, kernel).double(), moving_average(x, kernel), atol=1e-6)
+
+
+def test_fault_1_every_channel_gets_the_calendar_of_its_own_window() -> None:
+    config = small(num_marks=2)
+    model, x = model_of(config), windows(config)
+    marks = torch.randn(5, 2, 32, generator=torch.Generator().manual_seed(2))
+    order = torch.tensor([3, 0, 4, 1, 2])
+    assert torch.allclose(model(x[order], marks[order]), model(x, marks)[order], atol=1e-5)
+    other = marks.clone()
+    other[2] += 1
+    moved = (model(x, other) - model(x, marks)).abs().amax(dim=(1, 2)) > 1e-7
+    assert moved.tolist() == [False, False, True, False, False]
+    # What the released code does: tile the marks, so that row k of window k // C gets the marks of window k mod B.
+    rows = torch.arange(5).repeat(3)
+    assert rows.tolist() != torch.arange(5).repeat_interleave(3).tolist()
+
+
+def test_fault_2_the_dft_splits_every_series_along_time() -> None:
+    time = torch.arange(96.0)
+    waves = torch.stack([torch.sin(2 * torch.pi * time * k / 96) for k in (4, 9)])
+    season, trend = split_by_dft(waves + torch.tensor([[5.0], [-2.0]]), 1)
+    assert torch.allclose(season, waves, atol=1e-5)
+    assert torch.allclose(trend, torch.tensor([[5.0], [-2.0]]).expand(2, 96), atol=1e-5)
+    line = 0.01 * time
+    season, trend = split_by_dft(waves + line, 1)
+    assert (season - waves).abs().max() < 0.1
+    assert (trend - line).abs().max() < 0.1
+    # A neighbour in the batch changes nothing, and no series is left out.
+    assert torch.equal(split_by_dft(torch.stack([waves, 100 * waves]), 1)[0][0], split_by_dft(waves, 1)[0])
+    with pytest.raises(InputError, match="frequencies"):
+        split_by_dft(waves, 49)
+
+
+def test_fault_3_learned_down_sampling_is_learned_and_saved() -> None:
+    config = small(mixing=MixingConfig(downsample="conv"))
+    model = model_of(config)
+    kernels = [name for name in model.state_dict() if name.startswith("down.")]
+    assert len(kernels) == 2
+    assert torch.equal(model(windows(config)), model(windows(config)))
+    loaded = TimeMixer(config).eval()
+    loaded.load_state_dict(model.state_dict())
+    assert torch.equal(loaded(windows(config)), model(windows(config)))
+
+
+def test_fault_8_where_channels_mix_a_block_keeps_its_residual_and_its_feed_forward_layer() -> None:
+    config = small(per_channel=False)
+    torch.manual_seed(0)
+    block = PastMixing(config)
+    scales = [torch.randn(2, 4, length) for length in scale_lengths(config)]
+    assert not torch.equal(block(scales)[0], scales[0])
+    torch.nn.init.zeros_(block.out.narrow.weight)
+    torch.nn.init.zeros_(block.out.narrow.bias)
+    assert all(torch.equal(made, scale) for made, scale in zip(block(scales), scales, strict=True))
+
+
+@pytest.mark.parametrize("context", [45, 33, 97])
+@pytest.mark.parametrize("marks", [0, 1])
+def test_fault_9_any_length_works_and_the_newest_values_count_on_every_scale(context: int, marks: int) -> None:
+    config = small(context=context, num_scales=3, num_marks=marks)
+    model, x = model_of(config), windows(config)
+    given = torch.zeros(5, 1, context) if marks else None
+    assert model(x, given).shape == (5, 3, 8)
+    scales, _ = model_of(small(context=context, num_scales=3, normalise=False))._pyramid(x)
+    assert [scale.shape[-1] for scale in scales] == list(scale_lengths(config))
+    assert torch.allclose(scales[1][..., -1], x[..., -2:].mean(-1))
+
+
+def test_fault_10_nothing_is_kept_between_calls_and_two_threads_agree_with_one() -> None:
+    config = small()
+    model = model_of(config)
+    inputs = [windows(config, seed=seed) * 10**seed for seed in range(4)]
+    with torch.no_grad():
+        serial = [model(x) for x in inputs]
+    before = set(vars(model))
+    results: dict[int, list[torch.Tensor]] = {}
+
+    def work(index: int) -> None:
+        with torch.no_grad():
+            results[index] = [model(inputs[index]) for _ in range(30)]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(made, serial[index]) for index in range(4) for made in results[index])
+    assert set(vars(model)) == before
+
+
+def test_level_and_size_of_a_window_come_back() -> None:
+    """Reversible normalisation: shift and scale of the window are those of the forecast."""
+    config = small()
+    model, x = model_of(config), windows(config)
+    with torch.no_grad():
+        assert torch.allclose(model(5 * x + 100), 5 * model(x) + 100, atol=2e-2)
+
+
+def test_a_constant_window_and_one_channel() -> None:
+    config = small(num_channels=1)
+    assert torch.isfinite(model_of(config)(torch.full((2, 1, 32), 7.0))).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"context": 3}, {"context": 0}, {"horizon": 0}, {"factor": 1}, {"num_channels": 0}, {"num_marks": -1},
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        small(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"kernel": 4}, {"top_k": 0}, {"season": "up"}, {"downsample": "mean"}])
+def test_choices_that_do_not_exist_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        MixingConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_windows_of_another_shape_are_refused() -> None:
+    model = model_of(small())
+    for shape in ((1, 2, 32), (1, 3, 31), (3, 32)):
+        with pytest.raises(InputError, match="windows have shape"):
+            model(torch.zeros(shape))
+    with pytest.raises(InputError, match="calendar"):
+        model(torch.zeros(1, 3, 32), torch.zeros(1, 1, 32))
