@@ -77,7 +77,7 @@ class ClassicalForecaster:
 
 def _model(name: str, season: int) -> Any:
     try:
-        from statsforecast.models import AutoETS, AutoTheta
+        from statsforecast.models import AutoETS, AutoTheta  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("statsforecast", "forecast-peers") from error
     return AutoETS(season_length=season) if name == "auto-ets" else AutoTheta(season_length=season)
