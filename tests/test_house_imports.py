@@ -93,6 +93,18 @@ def test_every_command_explains_itself(command: str) -> None:
     assert f"fullduplex {command}" in done.stdout and len(done.stdout) > 200
 
 
+def test_a_command_whose_library_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(module: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("fullduplex.cli.main.import_module", absent)
+    assert main(["tune", "--help"]) in (1, 2)
+    told = capsys.readouterr().err
+    assert "torch" in told and "fullduplex[torch]" in told
+
+
 def test_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("fullduplex ")

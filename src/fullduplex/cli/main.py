@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from fullduplex import __version__
-from fullduplex.base.errors import FullduplexError
+from fullduplex.base.errors import FullduplexError, MissingExtraError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -37,6 +37,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("fullduplex.cli.plan.command:main", "how many sessions a device can hold; processing in memory (Duplex)"),
     "assets": ("fullduplex.cli.assets:main", "list, get, verify and find models and data"),
     "doctor": ("fullduplex.cli.doctor:main", "say what is installed, what is missing and what speed to expect"),
+}
+
+# Libraries that whole commands stand on, and the extra that brings each.
+_EXTRAS = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "gguf": "tune",
+    "pandas": "forecast",
+    "matplotlib": "talk",
+    "tqdm": "talk",
 }
 
 
@@ -71,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     module, _, function = COMMANDS[name][0].partition(":")
     try:
-        return int(getattr(import_module(module), function)(rest))
+        return _run(module, function, rest)
     except FullduplexError as error:
         print(f"fullduplex {name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
@@ -79,3 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+
+
+def _run(module: str, function: str, rest: list[str]) -> int:
+    try:
+        return int(getattr(import_module(module), function)(rest))
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtraError(str(error.name), extra) from error

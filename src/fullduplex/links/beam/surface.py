@@ -9,7 +9,6 @@ Axes: B trials, M phase gradients tried, N elements.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,14 +83,12 @@ def two_path_gain(surface: Surface, offset: Float, second: Float, strength: comp
     return np.abs(gain(surface, offset) + strength * gain(surface, second))
 
 
-def link_amplitude(
-    distance_m: float, wavelength_m: float, *, element_gain: float = 1.0, law: Literal["friis"] = "friis"
-) -> float:
+def link_amplitude(distance_m: float, wavelength_m: float, *, element_gain: float = 1.0) -> float:
     """Amplitude of a free-space link, sqrt(F) lambda / (4 pi r): what a relative amplitude of 1 means in power.
 
     Raises:
         InputError: a distance or wavelength that is not positive, or a gain below 0.
     """
-    if law != "friis" or not (distance_m > 0 and wavelength_m > 0 and element_gain >= 0):
-        raise InputError("expected a positive distance and wavelength, a gain of 0 or more, and the law 'friis'")
+    if not (distance_m > 0 and wavelength_m > 0 and element_gain >= 0):
+        raise InputError("expected a positive distance and wavelength, and a gain of 0 or more")
     return math.sqrt(element_gain) * wavelength_m / (4 * math.pi * distance_m)
