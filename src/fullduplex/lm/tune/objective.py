@@ -15,10 +15,8 @@ from fullduplex.lm.tune.llama import Llama
 __all__ = ["decisions", "slice_figures", "slice_loss"]
 
 
-def _scores(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(model: Llama, hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (M, V), targets (M,) and weights (M,) of the tokens that count; the head sees only those."""
-    assert isinstance(model, Llama)
-    hidden_BTD = model(batch.token_BT, batch.segment_BT)
     same_BT = batch.segment_BT[:, 1:] == batch.segment_BT[:, :-1]  # the first token of a conversation has no past
     weight_BT = batch.weight_BT[:, 1:] * same_BT
     counts_BT = weight_BT > 0
@@ -28,34 +26,35 @@ def _scores(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 def slice_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Weighted mean negative log likelihood, in nats a token."""
-    logits_MV, target_M, weight_M = _scores(model, batch)
+    assert isinstance(model, Llama)
+    logits_MV, target_M, weight_M = _scores(model, model(batch.token_BT, batch.segment_BT), batch)
     losses_M = functional.cross_entropy(logits_MV, target_M, reduction="none")
     return (losses_M * weight_M).sum() / weight_M.sum().clamp_min(1e-9)
 
 
-def decisions(model: nn.Module, batch: Batch, idle_token: int) -> tuple[Tensor, Tensor]:
+def decisions(model: Llama, hidden_BTD: Tensor, batch: Batch, idle_token: int) -> tuple[Tensor, Tensor]:
     """For every assistant slice: is idle right, and is it what the model would choose? Two bool tensors.
 
     A slice begins where a counted token follows one that does not count; idle is known by its first token.
     """
-    assert isinstance(model, Llama)
     begins_BT = (batch.weight_BT[:, 1:] > 0) & (batch.weight_BT[:, :-1] == 0)
-    hidden_BTD = model(batch.token_BT, batch.segment_BT)
     chosen = model.logits(hidden_BTD[:, :-1][begins_BT]).argmax(-1)
     return batch.token_BT[:, 1:][begins_BT] == idle_token, chosen == idle_token
 
 
 def slice_figures(model: nn.Module, batches: Iterable[Batch], idle_token: int) -> dict[str, float]:
     """Held-out figures: loss, how often idle is kept where it is due, how often speech begins where it is due."""
+    assert isinstance(model, Llama)
     total = weight = 0.0
     kept = due_idle = spoken = due_speech = 0
     with torch.no_grad():
         for batch in batches:
-            logits_MV, target_M, weight_M = _scores(model, batch)
+            hidden_BTD = model(batch.token_BT, batch.segment_BT)
+            logits_MV, target_M, weight_M = _scores(model, hidden_BTD, batch)
             losses_M = functional.cross_entropy(logits_MV, target_M, reduction="none")
             total += float((losses_M * weight_M).sum())
             weight += float(weight_M.sum())
-            right, chosen = decisions(model, batch, idle_token)
+            right, chosen = decisions(model, hidden_BTD, batch, idle_token)
             kept += int((right & chosen).sum())
             due_idle += int(right.sum())
             spoken += int((~right & ~chosen).sum())

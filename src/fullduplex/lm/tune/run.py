@@ -8,11 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError
@@ -95,7 +97,7 @@ def examples_of(conversations: Sequence[Sequence[Message]], tokenize: Tokenize, 
     return examples
 
 
-def held_out_figures(model: Llama, rows: Rows, tokenize: Tokenize, *, batch_rows: int = 4) -> dict[str, float]:
+def held_out_figures(model: nn.Module, rows: Rows, tokenize: Tokenize, *, batch_rows: int = 4) -> dict[str, float]:
     """Loss and idle decisions on rows that were not trained on."""
     spans = [np.arange(at, min(at + batch_rows, len(rows))) for at in range(0, len(rows), batch_rows)]
     return slice_figures(model, (rows.batch(span) for span in spans), tokenize(IDLE, False)[0])
@@ -162,7 +164,7 @@ def tune(
             config.loop,
             state=state,
             report=note,
-            evaluate=None if held_rows is None else lambda m: held_out_figures(m, held_rows, tokenize),  # type: ignore[arg-type]
+            evaluate=None if held_rows is None else partial(held_out_figures, rows=held_rows, tokenize=tokenize),
             checkpoint=checkpoint,
         )
     if config.mode == "lora":
