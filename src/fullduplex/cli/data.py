@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from tqdm import tqdm
 
@@ -19,7 +19,7 @@ from fullduplex.lm.ultrachat.cut import CutConfig, rough_pieces, tokenizer_piece
 from fullduplex.lm.ultrachat.dialogues import read_dialogues
 from fullduplex.lm.ultrachat.distill import DistillConfig, distill, read_prompts
 from fullduplex.lm.ultrachat.kinds import KINDS, Kind, KindConfig
-from fullduplex.lm.ultrachat.prompts import num_prompts, prompts
+from fullduplex.lm.ultrachat.prompts import Part, num_prompts, prompts
 from fullduplex.lm.ultrachat.report import BuildReport
 from fullduplex.lm.ultrachat.rewrite import BrainRewriter, TemplateRewriter
 from fullduplex.recipes.parts import open_brain
@@ -73,6 +73,12 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, metavar="FILE", help='one a line, or JSONL with "prompt"')
     parser.add_argument(
         "--count", type=int, default=100, metavar="N", help=f"how many of the built-in {num_prompts()} (default: 100)"
+    )
+    parser.add_argument(
+        "--part", choices=get_args(Part), default="all", help="subjects: training and held-out share none (default: all)"
+    )
+    parser.add_argument(
+        "--lead", type=float, default=0.0, metavar="P", help="share of prompts with a sentence before them (default: 0)"
     )
     parser.add_argument("--rounds", default="1,3", metavar="LOW,HIGH", help="exchanges of a dialogue (default: 1,3)")
     parser.add_argument("--max-tokens", type=int, default=160, metavar="N", help="of an answer (default: 160)")
@@ -191,8 +197,12 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _built_in(arguments: argparse.Namespace) -> list[str]:
+    return prompts(arguments.count, seed=arguments.seed, part=arguments.part, lead=arguments.lead)
+
+
 def _distill(arguments: argparse.Namespace) -> int:
-    asked = read_prompts(arguments.prompts) if arguments.prompts else prompts(arguments.count, seed=arguments.seed)
+    asked = read_prompts(arguments.prompts) if arguments.prompts else _built_in(arguments)
     base = DistillConfig()
     sampling = replace(base.sampling, max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     rounds = _range(arguments.rounds, "--rounds")
