@@ -18,6 +18,7 @@ from fullduplex.lm.ultrachat.build import OURS_MIX, PAPER_MIX, BuildConfig, Buil
 from fullduplex.lm.ultrachat.cut import CutConfig, rough_pieces, tokenizer_pieces
 from fullduplex.lm.ultrachat.dialogues import read_dialogues
 from fullduplex.lm.ultrachat.distill import DistillConfig, distill, read_prompts
+from fullduplex.lm.ultrachat.facts import fact_dialogues
 from fullduplex.lm.ultrachat.kinds import KINDS, Kind, KindConfig
 from fullduplex.lm.ultrachat.prompts import Part, num_prompts, prompts
 from fullduplex.lm.ultrachat.report import BuildReport
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Duplex-UltraChat's recipe (arXiv:2406.15718) for any chat data: dialogues cut into time slices, with "
         "users who break in, change their mind or the subject. Templates alone by default; a model can write instead.",
     )
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="build|stats|show|distill")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="build|stats|show|distill|facts")
     build = jobs.add_parser(
         "build",
         help="chat JSONL to duplex JSONL",
@@ -65,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--skip", type=int, default=0, metavar="N", help="pass over N of them")
     show.add_argument("--count", type=int, default=1, metavar="N", help="how many (default: 1)")
     _add_distill(jobs.add_parser("distill", help="ask a chat model and keep the dialogues"))
+    facts = jobs.add_parser("facts", help="dialogues whose right answers are known to the word: no model needed")
+    facts.add_argument("out", type=Path, metavar="CHAT.jsonl")
+    facts.add_argument("--count", type=int, default=100, metavar="N", help="default: 100")
+    facts.add_argument(
+        "--part", choices=get_args(Part), default="all", help="training and held-out share no word asked for"
+    )
+    facts.add_argument("--seed", type=int, default=0, help="default: 0")
+    facts.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
@@ -75,7 +84,10 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         "--count", type=int, default=100, metavar="N", help=f"how many of the built-in {num_prompts()} (default: 100)"
     )
     parser.add_argument(
-        "--part", choices=get_args(Part), default="all", help="subjects: training and held-out share none (default: all)"
+        "--part",
+        choices=get_args(Part),
+        default="all",
+        help="subjects: training and held-out share none (default: all)",
     )
     parser.add_argument(
         "--lead", type=float, default=0.0, metavar="P", help="share of prompts with a sentence before them (default: 0)"
@@ -92,7 +104,9 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str]) -> int:
     """Run one job; exit status 0."""
     arguments = _parser().parse_args(argv)
-    return {"build": _build, "stats": _stats, "show": _show, "distill": _distill}[arguments.job](arguments)
+    return {"build": _build, "stats": _stats, "show": _show, "distill": _distill, "facts": _facts}[arguments.job](
+        arguments
+    )
 
 
 def _range(text: str, name: str) -> tuple[int, int]:
@@ -216,4 +230,18 @@ def _distill(arguments: argparse.Namespace) -> int:
         print(json.dumps({"dialogues": count, "of": len(asked), "file": str(arguments.out)}))
     else:
         print(f"{count} dialogues written to {arguments.out}")
+    return 0
+
+
+def _facts(arguments: argparse.Namespace) -> int:
+    if arguments.out.exists():
+        raise InputError(f"{arguments.out} exists; choose another name")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    made = fact_dialogues(arguments.count, seed=arguments.seed, part=arguments.part)
+    with arguments.out.open("w", encoding="utf-8") as out:
+        for number, dialogue in enumerate(made):
+            line = {"id": number, "messages": dialogue.messages(), "slots": dialogue.slots}
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+    told = {"dialogues": arguments.count, "file": str(arguments.out)}
+    print(json.dumps(told) if arguments.json else f"{arguments.count} dialogues written to {arguments.out}")
     return 0

@@ -15,7 +15,7 @@ from fullduplex.lm.tune.examples import LayoutConfig, Tokenize, pack
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.lora import LoraConfig
 from fullduplex.lm.tune.run import TuneConfig, examples_of, held_out_figures, merged, tune
-from fullduplex.lm.tune.slices import read_conversations
+from fullduplex.lm.tune.slices import read_chats, read_conversations
 from fullduplex.lm.tune.tokens import gguf_tokenizer, json_tokenizer
 from fullduplex.lm.tune.weights import read_gguf, read_safetensors, write_gguf, write_safetensors
 from fullduplex.recipes.parts import BRAINS
@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     run = jobs.add_parser("run", help="train", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     _add_model(run)
     run.add_argument("--data", type=Path, required=True, metavar="DUPLEX.jsonl", help="from: fullduplex data build")
+    run.add_argument(
+        "--chats",
+        type=Path,
+        metavar="CHAT.jsonl",
+        help="ordinary chats mixed in, so that the model keeps its abilities",
+    )
     run.add_argument(
         "--held-out", type=Path, metavar="DUPLEX.jsonl", help="looked at during training, never trained on"
     )
@@ -127,6 +133,8 @@ def _config(arguments: argparse.Namespace) -> TuneConfig:
 def _run(arguments: argparse.Namespace) -> int:
     config, file = _config(arguments), _file(arguments.model)
     training = read_conversations(arguments.data, system=arguments.system)
+    if arguments.chats:
+        training += read_chats(arguments.chats, system=arguments.system)
     held_out = read_conversations(arguments.held_out, system=arguments.system) if arguments.held_out else []
     bar = tqdm(total=config.num_steps, unit=" steps", disable=None)
 

@@ -1,14 +1,16 @@
 """Duplex dialogues as conversations to train on: what the runtime will show the model, and where it must keep silent."""
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import FormatError
 from fullduplex.base.slices import slice_messages
 from fullduplex.lm.ultrachat.build import read_built
+from fullduplex.lm.ultrachat.dialogues import read_dialogues
 
-__all__ = ["kept_pairs", "read_conversations"]
+__all__ = ["kept_pairs", "read_chats", "read_conversations"]
 
 
 def kept_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -36,4 +38,22 @@ def read_conversations(file: Path, *, system: str = "") -> list[tuple[Message, .
     found = [slice_messages(kept_pairs(built.sliced.pairs), system=system) for built in read_built(file)]
     if not found:
         raise FormatError(f"{file} holds no dialogue; make one with: fullduplex data build")
+    return found
+
+
+def read_chats(file: Path, *, system: str = "") -> list[tuple[Message, ...]]:
+    """The chats of a file that `fullduplex data distill` wrote, or any other, as they are: turn by turn.
+
+    2406.15718 mixes such chats in, so that the model keeps what it could do; how many, it does not say.
+
+    Raises:
+        FormatError: a line is no chat (it is named), or there are none.
+    """
+    head = (Message("system", system),) if system else ()
+    found: list[tuple[Message, ...]] = []
+    for dialogue in read_dialogues(file):
+        said = ((Message("user", one.user), Message("assistant", one.machine)) for one in dialogue.exchanges)
+        found.append((*head, *chain.from_iterable(said)))
+    if not found:
+        raise FormatError(f"{file} holds no chat")
     return found
