@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from fullduplex.recipes.parts import BRAINS, VOICES, PartsConfig
+from fullduplex.recipes.parts import BRAINS, TUNED, VOICES, PartsConfig
 
 __all__ = ["add_logging", "add_parts", "parts_from", "start_logging"]
 
@@ -15,8 +15,9 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "--brain",
         default="small",
         metavar="NAME",
-        help=f"{', '.join(BRAINS)} ({', '.join(BRAINS.values())}), scripted (no model), any asset name, "
-        "a .gguf file, or the URL of an OpenAI-compatible endpoint such as http://localhost:11434/v1",
+        help=f"{', '.join(BRAINS)} ({', '.join(BRAINS.values())}), {', '.join(TUNED)} (taught time slices), scripted "
+        "(no model), any asset name, a .gguf file, or the URL of an OpenAI-compatible endpoint such as "
+        "http://localhost:11434/v1",
     )
     group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint")
     group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")

@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,14 +13,20 @@ from fullduplex.assets import store
 from fullduplex.base.errors import ConfigError
 from fullduplex.cli.arguments import add_logging, start_logging
 from fullduplex.dialogue.desk import DEFAULT_SYSTEM
+from fullduplex.lm.behaviour.figures import examine, shares, wilson
+from fullduplex.lm.behaviour.trials import WORDS_OF_SLICE, TrialConfig, Verdict
+from fullduplex.lm.tune.ability import chat_perplexity, probe_rates
 from fullduplex.lm.tune.examples import LayoutConfig, Tokenize, pack
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.lora import LoraConfig
+from fullduplex.lm.tune.probes import probes
 from fullduplex.lm.tune.run import TuneConfig, examples_of, held_out_figures, merged, tune
 from fullduplex.lm.tune.slices import read_chats, read_conversations
 from fullduplex.lm.tune.tokens import gguf_tokenizer, json_tokenizer
 from fullduplex.lm.tune.weights import read_gguf, read_safetensors, write_gguf, write_safetensors
-from fullduplex.recipes.parts import BRAINS
+from fullduplex.lm.ultrachat.dialogues import read_dialogues
+from fullduplex.lm.ultrachat.facts import read_facts
+from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain
 from fullduplex.train.loop import StepReport
 
 __all__ = ["main"]
@@ -40,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|export")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|examine|ability|export")
     run = jobs.add_parser("run", help="train", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     _add_model(run)
     run.add_argument("--data", type=Path, required=True, metavar="DUPLEX.jsonl", help="from: fullduplex data build")
@@ -79,7 +87,31 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--gguf", type=Path, metavar="FILE", help="for llama.cpp; needs a .gguf as --model")
     export.add_argument("--kind", choices=("q8_0", "f16", "f32"), default="q8_0", help="numbers in the .gguf")
     export.add_argument("--safetensors", type=Path, metavar="DIR", help="Hugging Face layout")
+    _add_examine(jobs.add_parser("examine", help="does it wait, stop, answer what was asked last, and come back?"))
+    ability = jobs.add_parser("ability", help="what tuning cost: perplexity of ordinary chats and small quizzes")
+    _add_model(ability)
+    ability.add_argument("--chats", type=Path, required=True, metavar="CHAT.jsonl", help="not trained on")
+    ability.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="adapter.safetensors of a run")
     return parser
+
+
+def _add_examine(examine: argparse.ArgumentParser) -> None:
+    examine.add_argument(
+        "--brain", default="small-duplex", metavar="NAME", help="a name or a .gguf (default: small-duplex)"
+    )
+    examine.add_argument("--chats", type=Path, required=True, metavar="CHAT.jsonl", help="not trained on")
+    examine.add_argument(
+        "--facts", type=Path, metavar="FACTS.jsonl", help="from: fullduplex data facts --part held-out"
+    )
+    examine.add_argument(
+        "--slice", type=float, default=2.0, choices=sorted(WORDS_OF_SLICE), help="seconds (default: 2)"
+    )
+    examine.add_argument("--limit", type=int, metavar="N", help="only the first N chats and N dialogues of facts")
+    examine.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    examine.add_argument("--system", default=DEFAULT_SYSTEM, metavar="TEXT", help="system message")
+    examine.add_argument("--seed", type=int, default=0, help="where answers are broken into (default: 0)")
+    examine.add_argument("--json", action="store_true", help="print JSON")
+    add_logging(examine)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +130,9 @@ def main(argv: list[str]) -> int:
     """Run one job; exit status 0."""
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
-    return {"run": _run, "check": _check, "export": _export}[arguments.job](arguments)
+    return {"run": _run, "check": _check, "export": _export, "examine": _examine, "ability": _ability}[arguments.job](
+        arguments
+    )
 
 
 def _file(name: str) -> Path:
@@ -190,4 +224,41 @@ def _export(arguments: argparse.Namespace) -> int:
         write_safetensors(arguments.safetensors, model)
         written.append(str(arguments.safetensors))
     print(json.dumps({"written": written}) if arguments.json else f"written: {', '.join(written)}")
+    return 0
+
+
+def _examine(arguments: argparse.Namespace) -> int:
+    brain = open_brain(PartsConfig(brain=arguments.brain, threads=arguments.threads, conversations=1))
+    chats = list(islice(read_dialogues(arguments.chats), arguments.limit))
+    facts = read_facts(arguments.facts)[: arguments.limit] if arguments.facts else []
+    config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed)
+    verdicts: list[Verdict] = []
+    trials = examine(brain, chats, facts, config, system=arguments.system)
+    for found in tqdm(trials, total=2 * len(chats) + len(facts), unit=" trials", disable=None):
+        verdicts += found
+    table = shares(verdicts)
+    if arguments.json:
+        print(json.dumps({name: {**asdict(share), "rate": share.rate} for name, share in table.items()}))
+        return 0
+    for name, share in table.items():
+        told = f"{100 * share.rate:5.1f} %  ({share.right} of {share.count}; {100 * share.low:.1f} to {100 * share.high:.1f})"
+        print(f"{name:<18}{told}")
+    return 0
+
+
+def _ability(arguments: argparse.Namespace) -> int:
+    file = _file(arguments.model)
+    tokenize, chats = _tokenizer(file), read_chats(arguments.chats, system=arguments.system)
+    figures: dict[str, dict[str, float]] = {}
+    for name in ("before", "after"):
+        model = _model(file) if name == "before" else merged(_model(file), arguments.adapter)
+        rates = probe_rates(model, tokenize, probes(), system=arguments.system)
+        row = {kind: wilson(*rate).rate for kind, rate in rates.items()}
+        figures[name] = {"perplexity": chat_perplexity(model, tokenize, chats), **row}
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    print(f"{'':<14}{'before':>10}{'after':>10}")
+    for measure, before in figures["before"].items():
+        print(f"{measure:<14}{before:>10.3f}{figures['after'][measure]:>10.3f}")
     return 0

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue.ports import Ear
+from fullduplex.lm.adapter import fold_adapter
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.remote import RemoteBrain
@@ -29,6 +31,7 @@ from fullduplex.speech.voice import ToneVoice, Voice
 
 __all__ = [
     "BRAINS",
+    "TUNED",
     "VOICES",
     "Parts",
     "PartsConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "open_lexicon",
     "open_parts",
     "open_voice",
+    "tuned_file",
 ]
 
 Part = TypeVar("Part")
@@ -48,6 +52,8 @@ BRAINS = {
     "good": "qwen2.5-coder-0.5b-instruct",
     "best": "qwen2.5-coder-1.5b-instruct",
 }
+# Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
+TUNED = {"small-duplex": ("small", "small-duplex")}
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
 
@@ -55,7 +61,8 @@ VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 class PartsConfig:
     """What to talk with.
 
-    `brain`: small, good, best, scripted, an asset name, a path to a GGUF file, or the URL of an OpenAI-compatible
+    `brain`: small, good, best, small-duplex (`small`, taught time slices), scripted, an asset name, a path to a GGUF
+    file, or the URL of an OpenAI-compatible
     endpoint (then `brain_model` names the model). `threads`, of brain and voice: 2 is faster on two cores that do nothing
     else, and much slower as soon as something else runs. `strict`: no fallbacks, a missing part is an error.
     """
@@ -96,14 +103,39 @@ def open_brain(config: PartsConfig) -> Brain:
         return RemoteBrain(name, config.brain_model, config.brain_api_key)
     if name.endswith(".gguf"):
         file = Path(name).expanduser()
+    elif name in TUNED:
+        file = tuned_file(name)
     else:
         if name not in BRAINS and name not in builtin_catalogue().assets:
+            known = ", ".join((*BRAINS, *TUNED))
             raise ConfigError(
-                f"brain {name!r} is not known; use {', '.join(BRAINS)}, scripted, an asset name, a .gguf file or a URL"
+                f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL"
             )
-        folder = store.path(BRAINS.get(name, name))
-        file = next(iter(sorted(folder.glob("*.gguf"))), folder)
+        file = _model_file(name)
     return LlamaBrain(file, threads=config.threads, context=config.context_tokens, slots=config.conversations)
+
+
+def _model_file(name: str) -> Path:
+    folder = store.path(BRAINS.get(name, name))
+    return next(iter(sorted(folder.glob("*.gguf"))), folder)
+
+
+def tuned_file(name: str) -> Path:
+    """The GGUF file of a brain in `TUNED`, folded together at first use and kept beside the assets.
+
+    Raises:
+        AssetError: the chat model is not installed. MissingExtraError: gguf or safetensors is not.
+    """
+    chat, folder = TUNED[name]
+    base = _model_file(chat)
+    adapter = Path(str(resources.files("fullduplex.lm").joinpath("adapters", folder, "adapter.safetensors")))
+    kept = store.store_root() / name
+    file = kept / f"{store.file_sha256(adapter)[:12]}.gguf"
+    if not file.exists():
+        _LOG.info("brain %s: folding the adapter into %s, once", name, base.name)
+        kept.mkdir(parents=True, exist_ok=True)
+        fold_adapter(base, adapter, file)
+    return file
 
 
 def open_voice(config: PartsConfig) -> Voice:

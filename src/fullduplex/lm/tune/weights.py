@@ -5,7 +5,6 @@ positions, GGUF files pair neighbours (`rotate` in `llama`), so the rows of quer
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,21 +14,11 @@ from torch import Tensor
 
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, MissingExtraError
 from fullduplex.lm.engine import LAYOUT_KEY
+from fullduplex.lm.gguf_names import gguf_names, layer_names
 from fullduplex.lm.tune.llama import Llama, LlamaConfig
 
 __all__ = ["read_gguf", "read_safetensors", "write_gguf", "write_safetensors"]
 
-_GGUF_BLOCK = {
-    "attn_norm": "attention_norm",
-    "attn_q": "attention.query",
-    "attn_k": "attention.key",
-    "attn_v": "attention.value",
-    "attn_output": "attention.out",
-    "ffn_norm": "feed_norm",
-    "ffn_gate": "feed.gate",
-    "ffn_up": "feed.up",
-    "ffn_down": "feed.down",
-}
 _HF_BLOCK = {
     "input_layernorm": "attention_norm",
     "self_attn.q_proj": "attention.query",
@@ -41,16 +30,7 @@ _HF_BLOCK = {
     "mlp.up_proj": "feed.up",
     "mlp.down_proj": "feed.down",
 }
-_GGUF_ENDS = {"token_embd": "embedding", "output_norm": "norm", "output": "output"}
 _HF_ENDS = {"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "output"}
-
-
-def _names(layers: int, ends: Mapping[str, str], block: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """File name of a tensor -> name in `Llama`, both without `.weight`."""
-    names = dict(ends)
-    for layer in range(layers):
-        names |= {f"{prefix}.{layer}.{theirs}": f"blocks.{layer}.{ours}" for theirs, ours in block.items()}
-    return names
 
 
 def _gguf() -> Any:
@@ -98,7 +78,7 @@ def read_gguf(path: str | Path) -> Llama:
     except KeyError as error:
         raise FormatError(f"{path} lacks {error}; it is no complete Llama model") from None
     state: dict[str, Tensor] = {}
-    for theirs, ours in _names(config.layers, _GGUF_ENDS, _GGUF_BLOCK, "blk").items():
+    for theirs, ours in gguf_names(config.layers).items():
         if ours == "output" and config.tied:
             continue
         tensor = tensors.get(f"{theirs}.weight")
@@ -158,7 +138,7 @@ def write_gguf(
     writer.add_string(LAYOUT_KEY, layout)
     writer.add_file_type(int(gguf.LlamaFileType[f"MOSTLY_{kinds[kind]}" if kind != "f32" else "ALL_F32"]))
     state = model.state_dict()
-    for theirs, ours in _names(model.config.layers, _GGUF_ENDS, _GGUF_BLOCK, "blk").items():
+    for theirs, ours in gguf_names(model.config.layers).items():
         if f"{ours}.weight" not in state:
             continue
         values = state[f"{ours}.weight"].detach().cpu().float().numpy()
@@ -216,7 +196,7 @@ def read_safetensors(folder: str | Path) -> Llama:
     except KeyError as error:
         raise FormatError(f"{folder}/config.json lacks {error}") from None
     renamed: dict[str, Tensor] = {}
-    for theirs, ours in _names(config.layers, _HF_ENDS, _HF_BLOCK, "model.layers").items():
+    for theirs, ours in layer_names(config.layers, _HF_ENDS, _HF_BLOCK, "model.layers").items():
         if ours == "output" and config.tied:
             continue
         if f"{theirs}.weight" not in state:
@@ -234,7 +214,7 @@ def write_safetensors(folder: str | Path, model: Llama) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config, state = model.config, model.state_dict()
     renamed: dict[str, Tensor] = {}
-    for theirs, ours in _names(config.layers, _HF_ENDS, _HF_BLOCK, "model.layers").items():
+    for theirs, ours in layer_names(config.layers, _HF_ENDS, _HF_BLOCK, "model.layers").items():
         if f"{ours}.weight" in state:
             weight = state[f"{ours}.weight"].detach().cpu()
             heads = _rows(ours, config)

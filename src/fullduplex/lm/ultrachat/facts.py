@@ -4,14 +4,16 @@ Ours, not the paper's. They teach and measure what a small model gets wrong firs
 question that was asked last. The training part and the held-out part share no name, place, day or thing.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
-from fullduplex.base.errors import InputError
+from fullduplex.base.errors import FormatError, InputError
 from fullduplex.lm.ultrachat.prompts import Part
 
-__all__ = ["FactDialogue", "fact_dialogues"]
+__all__ = ["FactDialogue", "fact_dialogues", "read_facts"]
 
 _NAMES = (
     "Anna", "Tom", "Maria", "Paul", "Lena", "Oscar", "Nina", "Felix", "Clara", "Hugo", "Sara", "Leo", "Emma", "Jonas",
@@ -72,7 +74,13 @@ _SCENES = (
     _Scene("I meet {key} on {value}", "when do I meet {key}?", "You meet {key} on {value}.", _NAMES, _TIMES),
     _Scene("my {key} is {value}", "what colour is my {key}?", "Your {key} is {value}.", _THINGS, _COLOURS),
     _Scene("my {key} is called {value}", "what is my {key} called?", "Your {key} is called {value}.", _ANIMALS, _NAMES),
-    _Scene("the {key} comes from {value}", "where does the {key} come from?", "The {key} comes from {value}.", _THINGS, _PLACES),
+    _Scene(
+        "the {key} comes from {value}",
+        "where does the {key} come from?",
+        "The {key} comes from {value}.",
+        _THINGS,
+        _PLACES,
+    ),
 )  # fmt: skip
 
 
@@ -107,6 +115,31 @@ def fact_dialogues(count: int, *, seed: int = 0, part: Part = "all") -> Iterator
         raise InputError(f"count is {count}; expected at least 1")
     for number in range(count):
         yield _dialogue(Random(f"facts:{seed}:{number}"), part)
+
+
+def read_facts(file: Path) -> list[FactDialogue]:
+    """The dialogues of a file that `fullduplex data facts` wrote.
+
+    Raises:
+        FormatError: a line is none (it is named), there are none, or no such file.
+    """
+    found: list[FactDialogue] = []
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    plain = json.loads(line)
+                    texts = [str(message["content"]) for message in plain["messages"]]
+                    found.append(
+                        FactDialogue(tuple(zip(texts[::2], texts[1::2], strict=True)), tuple(map(str, plain["slots"])))
+                    )
+                except (KeyError, TypeError, ValueError) as error:
+                    raise FormatError(f"{file} line {number} is no dialogue of told facts: {error!r}") from error
+    except OSError as error:
+        raise FormatError(f"{file} cannot be read: {error}") from error
+    if not found:
+        raise FormatError(f"{file} holds no dialogue; make some with: fullduplex data facts")
+    return found
 
 
 def _dialogue(draw: Random, part: Part) -> FactDialogue:

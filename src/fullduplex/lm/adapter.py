@@ -1,0 +1,92 @@
+"""A low-rank adapter folded into a GGUF model without torch: what turns a chat model into its duplex twin at first use.
+
+W' = W + (alpha / rank) up @ down (Hu et al., arXiv 2106.09685, equation 3). Changed matrices are written as q8_0, all
+others keep their bytes.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fullduplex.base.arrays import Float32Array
+from fullduplex.base.errors import AssetError, FormatError, MissingExtraError
+from fullduplex.lm.engine import LAYOUT_KEY
+from fullduplex.lm.gguf_names import gguf_names
+
+__all__ = ["fold_adapter"]
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+
+
+def fold_adapter(base: Path, adapter: Path, out: Path) -> None:
+    """Write `out`: the GGUF model `base` with the factors of `adapter` folded in, marked as taught time slices.
+
+    Args:
+        base: any quantisation gguf can read, architecture llama.
+        adapter: `adapter.safetensors` of a tuning run.
+        out: appears whole or not at all.
+
+    Raises:
+        AssetError: a file is missing. FormatError: the adapter is damaged or belongs to another model.
+        MissingExtraError: gguf or safetensors is not installed.
+    """
+    change_of = _changes(adapter)
+    gguf = _library("gguf")
+    if not base.is_file():
+        raise AssetError(f"there is no model file {base}; see: fullduplex assets list")
+    reader = gguf.GGUFReader(base)
+    layers = 1 + max(int(match.group(1)) for name in change_of if (match := _BLOCK.match(name)))
+    ours_of = gguf_names(layers)
+    partial = Path(f"{out}.part")
+    writer = gguf.GGUFWriter(partial, "llama")
+    _copy_fields(reader, writer)
+    writer.add_string(LAYOUT_KEY, "pairs")
+    for tensor in reader.tensors:
+        change = change_of.pop(ours_of.get(tensor.name.removesuffix(".weight"), ""), None)
+        if change is None:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+            continue
+        weight = np.asarray(gguf.dequantize(tensor.data, tensor.tensor_type), np.float32)
+        if weight.shape != change.shape:
+            raise FormatError(f"{adapter} changes {tensor.name} of {change.shape}; {base.name} has {weight.shape}")
+        kind = gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor(tensor.name, gguf.quantize(weight + change, kind), raw_dtype=kind)
+    if change_of:
+        raise FormatError(f"{adapter} changes {next(iter(change_of))}, which {base.name} does not have")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    partial.replace(out)
+
+
+def _changes(adapter: Path) -> dict[str, Float32Array]:
+    library = _library("safetensors")
+    if not adapter.is_file():
+        raise AssetError(f"there is no adapter {adapter}")
+    try:
+        with library.safe_open(adapter, "np") as file:
+            told = json.loads((file.metadata() or {})["lora"])
+            factors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+        scale = float(told["alpha"]) / int(told["rank"])
+        names = {name.rpartition(".")[0] for name in factors}
+        return {name: scale * (factors[f"{name}.up"] @ factors[f"{name}.down"]) for name in names}
+    except Exception as error:  # noqa: BLE001 - safetensors has its own error class
+        raise FormatError(f"{adapter} is no adapter: {error}") from None
+
+
+def _copy_fields(reader: Any, writer: Any) -> None:
+    for name, field in reader.fields.items():
+        if not name.startswith(("GGUF.", "general.architecture", LAYOUT_KEY)):
+            inner = field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], inner)
+
+
+def _library(name: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError:
+        raise MissingExtraError(name, "talk") from None

@@ -1,0 +1,48 @@
+"""A conversation in slices without sound: the user's slices go in, the model's own slices come out and are remembered.
+
+What the model is shown is what the time-division policy shows it: the pairs so far without those in which nobody spoke.
+"""
+
+from dataclasses import dataclass, field
+
+from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.errors import InputError
+from fullduplex.base.slices import IDLE, escape_controls, slice_messages
+from fullduplex.lm.brain import Brain
+
+__all__ = ["Player"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Player:
+    """`pairs`: (user, machine) of every slice so far, "" for idle. Greedy decoding; `key` names the conversation."""
+
+    brain: Brain
+    system: str = ""
+    slice_tokens: int = 10
+    key: str = "behaviour"
+    pairs: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def __post_init__(self) -> None:
+        if self.slice_tokens < 1:
+            raise InputError(f"slice_tokens is {self.slice_tokens}; expected at least 1")
+
+    def hear(self, user: str) -> str:
+        """One slice: the user's words ("" for silence) to the machine's ("" for idle)."""
+        shown = [pair for pair in self.pairs if pair[0] or pair[1]]
+        messages = (*slice_messages(shown, system=self.system), Message("user", escape_controls(user) or IDLE))
+        sampling = Sampling(max_tokens=self.slice_tokens, temperature=0.0)
+        text = "".join(self.brain.stream(messages, sampling, key=self.key)).replace(IDLE, "")
+        machine = text if text.strip() else ""
+        self.pairs.append((user, machine))
+        return machine
+
+    def finish(self, *, most: int) -> str:
+        """The user is silent until the machine is, or for `most` slices: what it said."""
+        said = ""
+        for _ in range(most):
+            machine = self.hear("")
+            if not machine:
+                break
+            said += machine
+        return said
