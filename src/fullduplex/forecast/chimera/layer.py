@@ -90,10 +90,11 @@ class Chimera(nn.Module):
             1, tuple(x_BTVD.shape[1:3])
         ).chunk(2, dim=-1)  # fmt: skip
         u_BTVE, past_BVSE = self._convolve(u_BTVE, state.past_BVSE)
+        u_BTVE = u_BTVE.contiguous()  # once for all systems
         total, grids = torch.zeros_like(u_BTVE), []
         for core, backwards, grid in zip(self._systems(), self.backwards, state.grids, strict=True):
-            y_BTVE, grid = core.scan(u_BTVE.flip(2) if backwards else u_BTVE, grid)
-            total = total + (y_BTVE.flip(2) if backwards else y_BTVE)
+            y_BTVE, grid = core.scan(u_BTVE, grid, backwards=backwards)
+            total = total + y_BTVE
             grids.append(grid)
         y_BTVD = functional.linear(total * functional.silu(z_BTVE), self.out_proj.weight)
         return y_BTVD, ChimeraState(past_BVSE, tuple(grids))
