@@ -33,7 +33,10 @@ def draw(batch, num_steps, num_variates, width, order, *, dtype=torch.float64, s
     grid = (batch, num_steps, num_variates)
     ports = [normal(*grid, order) for _ in range(4)]
     if joint:  # parts of one projection, as a layer has them
-        ports = [*normal(*grid, 2 * order + 1)[..., 1:].chunk(2, -1), *normal(*grid, 2 * order + 3)[..., 3:].chunk(2, -1)]
+        ports = [
+            *normal(*grid, 2 * order + 1)[..., 1:].chunk(2, -1),
+            *normal(*grid, 2 * order + 3)[..., 3:].chunk(2, -1),
+        ]
     constants = [-normal(order, width).exp() for _ in range(2)] + [torch.tanh(normal(order, width)) for _ in range(2)]
     lines = [normal(width) - 2, normal(width), normal(width)]
     states = [normal(batch, num_variates, order * width) for _ in range(2)]
@@ -57,7 +60,9 @@ def relative_error(got, expected):
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_equals_reference(shape, dtype, backwards):
     tensors = draw(*shape, dtype=dtype, joint=True)
-    for got, expected in zip(run(selective_scan2d, tensors, backwards), run(selective_scan2d_ref, tensors, backwards), strict=True):
+    for got, expected in zip(
+        run(selective_scan2d, tensors, backwards), run(selective_scan2d_ref, tensors, backwards), strict=True
+    ):
         assert relative_error(got, expected) < TOLERANCE[dtype]
 
 
@@ -126,7 +131,12 @@ def test_float32_over_4096_steps():
 
 def test_bad_input_is_refused():
     tensors = draw(1, 3, 2, 4, 2)
-    for index, wrong in ((0, tensors[0][:, :0]), (4, tensors[4][..., :1]), (14, tensors[14][:, :1]), (9, tensors[9].float())):
+    for index, wrong in (
+        (0, tensors[0][:, :0]),
+        (4, tensors[4][..., :1]),
+        (14, tensors[14][:, :1]),
+        (9, tensors[9].float()),
+    ):
         changed = list(tensors)
         changed[index] = wrong
         with pytest.raises(InputError, match="selective_scan2d got"):

@@ -75,7 +75,10 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         "--count", type=int, default=100, metavar="N", help=f"how many of the built-in {num_prompts()} (default: 100)"
     )
     parser.add_argument(
-        "--part", choices=get_args(Part), default="all", help="subjects: training and held-out share none (default: all)"
+        "--part",
+        choices=get_args(Part),
+        default="all",
+        help="subjects: training and held-out share none (default: all)",
     )
     parser.add_argument(
         "--lead", type=float, default=0.0, metavar="P", help="share of prompts with a sentence before them (default: 0)"

@@ -93,12 +93,18 @@ def selective_scan2d_ref(inputs: Selective2d, state: GridState, *, backwards: bo
         each.flip(2) if backwards else each
         for each in (inputs.x_BTVE, inputs.dt1_BTVE, inputs.dt2_BTVE, inputs.b1_BTVN, inputs.c1_BTVN, inputs.b2_BTVN, inputs.c2_BTVN)
     )  # fmt: skip
-    s1, s2 = functional.softplus(dt1 + inputs.bias1_E, threshold=200), functional.softplus(dt2 + inputs.bias2_E, threshold=200)
+    s1, s2 = (
+        functional.softplus(dt1 + inputs.bias1_E, threshold=200),
+        functional.softplus(dt2 + inputs.bias2_E, threshold=200),
+    )
     turn1, turn2 = s1.unsqueeze(-2) * inputs.rate1_NE, s2.unsqueeze(-2) * inputs.rate2_NE  # (B, T, V, N, E)
     grown1, grown2 = torch.expm1(turn1), torch.expm1(turn2)
     entering = x.unsqueeze(-2)
     blocks = (torch.exp(turn1), -grown1 * inputs.k2_NE, -grown2 * inputs.k3_NE, torch.exp(turn2))
-    u1, u2 = grown1 / inputs.rate1_NE * b1.unsqueeze(-1) * entering, grown2 / inputs.rate2_NE * b2.unsqueeze(-1) * entering
+    u1, u2 = (
+        grown1 / inputs.rate1_NE * b1.unsqueeze(-1) * entering,
+        grown2 / inputs.rate2_NE * b2.unsqueeze(-1) * entering,
+    )
     a1, a2, a3, a4, u1, u2 = (each.flatten(3) for each in (*blocks, u1, u2))
     h1, h2, end = scan2d(Grid(a1=a1, a2=a2, a3=a3, a4=a4, u1_BTVN=u1, u2_BTVN=u2), state)
     h1, h2 = (h.unflatten(3, tuple(inputs.rate1_NE.shape)) for h in (h1, h2))
@@ -116,7 +122,9 @@ def _check(inputs: Selective2d, state: GridState) -> None:
     )  # fmt: skip
     for each, want in zip((*inputs.tensors(), state.h1_BVN, state.h2_BVN), expected, strict=True):
         if tuple(each.shape) != want or each.dtype != inputs.x_BTVE.dtype:
-            raise InputError(f"selective_scan2d got {each.dtype} {tuple(each.shape)}; expected {inputs.x_BTVE.dtype} {want}")
+            raise InputError(
+                f"selective_scan2d got {each.dtype} {tuple(each.shape)}; expected {inputs.x_BTVE.dtype} {want}"
+            )
 
 
 def _lend(tensors: tuple[Tensor, ...], *, backwards: bool) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:

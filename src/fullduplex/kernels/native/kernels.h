@@ -9,3 +9,4 @@
 #include "ssd.h"
 #include "hadamard.h"
 #include "step.h"
+#include "chimera.h"
