@@ -44,7 +44,7 @@ def draw(batch, num_steps, num_variates, width, order, *, dtype=torch.float64, s
 
 
 def run(scan, tensors, backwards=False):
-    names = [field for field in Selective2d.__dataclass_fields__]
+    names = list(Selective2d.__dataclass_fields__)
     inputs = Selective2d(**dict(zip(names, tensors[:14], strict=True)))
     y, end = scan(inputs, GridState(*tensors[14:]), backwards=backwards)
     return y, end.h1_BVN, end.h2_BVN

@@ -90,8 +90,7 @@ def selective_scan2d(inputs: Selective2d, state: GridState, *, backwards: bool =
 def selective_scan2d_ref(inputs: Selective2d, state: GridState, *, backwards: bool = False) -> tuple[Tensor, GridState]:
     """`selective_scan2d`, written to be read, differentiated by autograd."""
     x, dt1, dt2, b1, c1, b2, c2 = (
-        each.flip(2) if backwards else each
-        for each in (inputs.x_BTVE, inputs.dt1_BTVE, inputs.dt2_BTVE, inputs.b1_BTVN, inputs.c1_BTVN, inputs.b2_BTVN, inputs.c2_BTVN)
+        each.flip(2) if backwards else each for each in inputs.tensors()[:7]
     )  # fmt: skip
     s1, s2 = (
         functional.softplus(dt1 + inputs.bias1_E, threshold=200),
