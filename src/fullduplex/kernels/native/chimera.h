@@ -14,23 +14,24 @@ static void NAME(turned)(const REAL *from, REAL *to, int64_t rows, int64_t colum
         for (int64_t r = 0; r < rows; r++) to[c * rows + r] = from[r * columns + c];
 }
 
-/* y = x W^T for many short rows: W is turned first, so that outputs lie side by side and no sum crosses a vector. */
+/* y = x W^T for many short rows: W is turned first, outputs padded to whole vectors, so that no sum crosses a vector. */
 static void NAME(rows_product)(const REAL *w, const REAL *x, int64_t x_row, REAL *y, int64_t rows, int64_t outputs,
                                int64_t inputs, REAL *room) {
-    NAME(turned)(w, room, outputs, inputs);
+    const int64_t wide = (outputs + LANES - 1) / LANES * LANES;
+    for (int64_t i = 0; i < inputs; i++) {
+        for (int64_t o = 0; o < outputs; o++) room[i * wide + o] = w[o * inputs + i];
+        for (int64_t o = outputs; o < wide; o++) room[i * wide + o] = 0;
+    }
     for (int64_t row = 0; row < rows; row += 4) {
         const int64_t count = rows - row < 4 ? rows - row : 4;
-        for (int64_t o = 0; o < outputs; o += LANES) {
+        const REAL *x_r[4];
+        for (int64_t r = 0; r < 4; r++) x_r[r] = x + (row + (r < count ? r : 0)) * x_row;
+        for (int64_t o = 0; o < wide; o += LANES) {
             VEC sum[4] = {{0}};
-            if (count == 4 && outputs - o >= LANES)
-                for (int64_t i = 0; i < inputs; i++) {
-                    const VEC w_i = NAME(load)(room + i * outputs + o, LANES);
-                    for (int r = 0; r < 4; r++) sum[r] += w_i * x[(row + r) * x_row + i];
-                }
-            else
-                for (int64_t i = 0; i < inputs; i++)
-                    for (int64_t r = 0; r < count; r++)
-                        sum[r] += NAME(load)(room + i * outputs + o, outputs - o) * x[(row + r) * x_row + i];
+            for (int64_t i = 0; i < inputs; i++) {
+                const VEC w_i = *(const NAME(loose) *)(room + i * wide + o);
+                for (int r = 0; r < 4; r++) sum[r] += w_i * x_r[r][i];
+            }
             for (int64_t r = 0; r < count; r++) NAME(store)(y + (row + r) * outputs + o, sum[r], outputs - o);
         }
     }
@@ -58,8 +59,8 @@ static void NAME(chimera_constants)(const REAL *const *own, REAL *to, REAL *room
 void NAME(chimera_step)(const REAL *const *in, REAL *const *out, const int64_t *sizes) {
     const int64_t B = sizes[0], V = sizes[1], D = sizes[2], E = sizes[3], N = sizes[4], K = sizes[5], R = sizes[6], S = sizes[7];
     const int64_t threads = sizes[8], rows = B * V, P = R + 2 * N;
-    const int64_t widest = 2 * D > P ? 2 * D : P, most = widest > N ? widest : N; /* rows of E in the largest turned matrix */
-    REAL *both = aligned_alloc(64, (size_t)((rows * (6 * E + 2 * P) + 4 * N * E + most * E) * sizeof(REAL) + 63) / 64 * 64);
+    const int64_t widest = 2 * E > P ? 2 * E : P, most = ((widest > D ? widest : D) + LANES) * ((E > D ? E : D) + N); /* the largest turned matrix */
+    REAL *both = aligned_alloc(64, (size_t)((rows * (6 * E + 2 * P) + 4 * N * E + most) * sizeof(REAL) + 63) / 64 * 64);
     REAL *u = both + rows * 2 * E, *dt1 = u + rows * E, *dt2 = dt1 + rows * E, *y = dt2 + rows * E;
     REAL *low1 = y + rows * E, *low2 = low1 + rows * P, *constants = low2 + rows * P;
     REAL *room = constants + 4 * N * E;

@@ -17,20 +17,26 @@ typedef struct {
     int64_t row, d, lanes;
 } NAME(grid);
 
-/* Room for the six arrays of a block of channels, filled. */
+/* Where the six arrays of a block of channels lie, and its lines. */
+static inline void NAME(grid_find)(NAME(grid) *g, VEC *room) {
+    const int64_t N = g->sizes[S2_N];
+    g->turn1 = room, g->back1 = room + N, g->turn2 = room + 2 * N, g->back2 = room + 3 * N;
+    g->k2 = room + 4 * N, g->k3 = room + 5 * N;
+    g->bias1 = NAME(load)(g->in[11] + g->d, g->lanes), g->bias2 = NAME(load)(g->in[12] + g->d, g->lanes);
+    g->skip = NAME(load)(g->in[13] + g->d, g->lanes);
+}
+
+/* The same, and the arrays filled. */
 static void NAME(grid_open)(NAME(grid) *g, VEC *room) {
     const int64_t N = g->sizes[S2_N], E = g->sizes[S2_E], d = g->d, left = g->lanes;
-    VEC **all[] = {&g->turn1, &g->back1, &g->turn2, &g->back2, &g->k2, &g->k3};
-    for (int i = 0; i < 6; i++) *all[i] = room + i * N;
     const VEC whole = NAME(splat)(1);
+    NAME(grid_find)(g, room);
     for (int64_t n = 0; n < N; n++) {
         const VEC r1 = NAME(load)(g->in[7] + n * E + d, left), r2 = NAME(load)(g->in[8] + n * E + d, left);
         g->turn1[n] = r1 * (REAL)LOG2_E, g->turn2[n] = r2 * (REAL)LOG2_E;
         g->back1[n] = whole / NAME(choose)(r1 == 0, whole, r1), g->back2[n] = whole / NAME(choose)(r2 == 0, whole, r2);
         g->k2[n] = NAME(load)(g->in[9] + n * E + d, left), g->k3[n] = NAME(load)(g->in[10] + n * E + d, left);
     }
-    g->bias1 = NAME(load)(g->in[11] + d, left), g->bias2 = NAME(load)(g->in[12] + d, left);
-    g->skip = NAME(load)(g->in[13] + d, left);
 }
 
 /* Which cell of the inputs stands at column t, place v: backwards systems read the variates from the last. */
@@ -77,10 +83,47 @@ static void NAME(grid_store)(REAL *h1, REAL *h2, const VEC *states, const NAME(g
         }
 }
 
+/* One column of one row: states are read and written where they lie, as there is no second column to keep them near for. */
+static void NAME(grid_column)(const REAL *const *in, REAL *y, REAL *h1, REAL *h2, int64_t row, const int64_t *sizes) {
+    const int64_t V = sizes[S2_V], E = sizes[S2_E], N = sizes[S2_N], blocks = (E + LANES - 1) / LANES;
+    VEC *room = aligned_alloc(64, (size_t)(6 * N * blocks) * sizeof(VEC));
+    for (int64_t v = 0; v < V; v++)
+        for (int64_t block = 0; block < blocks; block++) {
+            NAME(grid) g = {.in = in, .sizes = sizes, .row = row, .d = block * LANES, .lanes = E - block * LANES};
+            if (v == 0) NAME(grid_open)(&g, room + 6 * N * block);
+            else NAME(grid_find)(&g, room + 6 * N * block);
+            const int64_t cell = NAME(grid_cell)(sizes, row, 0, v), at = cell * E + g.d;
+            const int64_t port1 = cell * sizes[S2_PORT1], port2 = cell * sizes[S2_PORT2], left = g.lanes;
+            const VEC x = NAME(load)(in[0] + at, left);
+            const VEC s1 = NAME(softplus)(NAME(load)(in[1] + at, left) + g.bias1);
+            const VEC s2 = NAME(softplus)(NAME(load)(in[2] + at, left) + g.bias2);
+            const REAL *b1 = in[3] + port1, *c1 = in[4] + port1, *b2 = in[5] + port2, *c2 = in[6] + port2;
+            VEC sum = g.skip * x;
+#pragma GCC unroll 4
+            for (int64_t n = 0; n < N; n++) {
+                const int64_t here = ((row * V + v) * N + n) * E + g.d, there = here - N * E;
+                const VEC before1 = NAME(load)(in[14] + here, left), before2 = NAME(load)(in[15] + here, left);
+                const VEC beside1 = v ? NAME(load)(h1 + there, left) : (VEC){0}, beside2 = v ? NAME(load)(h2 + there, left) : (VEC){0};
+                const VEC e1 = NAME(exp2m1)(s1 * g.turn1[n]), e2 = NAME(exp2m1)(s2 * g.turn2[n]);
+                const VEC next1 = before1 + e1 * (before1 - g.k2[n] * before2 + g.back1[n] * x * b1[n]);
+                const VEC next2 = beside2 + e2 * (beside2 - g.k3[n] * beside1 + g.back2[n] * x * b2[n]);
+                NAME(store)(h1 + here, next1, left), NAME(store)(h2 + here, next2, left);
+                sum += next1 * c1[n] + next2 * c2[n];
+            }
+            NAME(store)(y + at, sum, left);
+        }
+    free(room);
+}
+
 /* y (B, T, V, E), h1, h2 after the last column, kept: [B][tiles][blocks][V][2][N] vectors, or NULL. */
 void NAME(selective2d)(const REAL *const *in, REAL *y, REAL *h1, REAL *h2, REAL *kept, const int64_t *sizes) {
     const int64_t B = sizes[S2_B], T = sizes[S2_T], V = sizes[S2_V], E = sizes[S2_E], N = sizes[S2_N], tile = sizes[S2_TILE];
     const int64_t threads = sizes[S2_THREADS], blocks = (E + LANES - 1) / LANES, tiles = (T + tile - 1) / tile, column = V * 2 * N;
+    if (T == 1 && !kept) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1 && B > 1)
+        for (int64_t row = 0; row < B; row++) NAME(grid_column)(in, y, h1, h2, row, sizes);
+        return;
+    }
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1 && B * blocks > 1)
     for (int64_t task = 0; task < B * blocks; task++) {
         NAME(grid) g = {.in = in, .sizes = sizes, .row = task / blocks, .d = task % blocks * LANES};
