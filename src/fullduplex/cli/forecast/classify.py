@@ -116,7 +116,7 @@ def _learnt(arguments: argparse.Namespace) -> ChimeraClassifier:
     with tqdm(total=config.num_epochs, unit=" epochs", file=sys.stderr, disable=None, leave=False) as bar:
 
         def report(_epoch: int, loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.3f}")
+            bar.set_postfix_str(f"loss {loss:.3f}")
             bar.update()
 
         return ChimeraClassifier(config).fit(cases.values, cases.labels, report)

@@ -1,6 +1,8 @@
 """Chimeras to use: fit, forecast, step, classify, keep; and what they refuse."""
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.estimator import ChimeraModel, ModelConfig
 from fullduplex.forecast.chimera.fit import ChimeraFitConfig, ChimeraForecaster, FittedChimera
 from fullduplex.forecast.chimera.patches import PatchConfig
+from fullduplex.forecast.classify.cases import read_cases
 from fullduplex.forecast.scale import fit_scaler
 from fullduplex.forecast.series import Series
 from fullduplex.forecast.windows import History, Split
@@ -199,6 +202,32 @@ def test_the_company_of_longer_cases_changes_nothing(classifier: ChimeraClassifi
     cases, _ = classified(9, 2)
     together, alone = classifier.predict_proba(cases), [classifier.predict_proba([case])[0] for case in cases]
     assert np.allclose(together, np.stack(alone), atol=1e-5)
+
+
+def archive(name: str, part: str) -> Path:
+    """A file of the archives that aeon carries; the package itself is not imported."""
+    found = importlib.util.find_spec("aeon")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("aeon is not installed: pip install --no-deps aeon")
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / name / f"{name}_{part}.ts"
+
+
+def test_cases_of_the_archive_are_read() -> None:
+    vowels = read_cases(archive("JapaneseVowels", "TRAIN"))
+    assert len(vowels.values) == 270 and {case.shape[1] for case in vowels.values} == {12}
+    assert min(len(case) for case in vowels.values) == 7 and set(vowels.labels) == set("123456789")
+    motions = read_cases(archive("BasicMotions", "TEST"))
+    assert len(motions.values) == 40 and motions.values[0].shape == (100, 6)
+    assert sorted(set(motions.labels)) == ["Badminton", "Running", "Standing", "Walking"]
+
+
+@pytest.mark.slow
+def test_basic_motions() -> None:
+    train, test = read_cases(archive("BasicMotions", "TRAIN")), read_cases(archive("BasicMotions", "TEST"))
+    layer = ChimeraConfig(width=16, expand=1, order=4, num_taps=4)
+    how = ClassifierConfig(layer=layer, num_epochs=20, batch_size=8, peak_lr=5e-3)
+    named = ChimeraClassifier(how).fit(train.values, train.labels).predict(test.values)
+    assert np.mean([own == label for own, label in zip(named, test.labels, strict=True)]) >= 0.97
 
 
 def test_bad_input_to_the_classifier_is_refused(classifier: ChimeraClassifier, tmp_path) -> None:
