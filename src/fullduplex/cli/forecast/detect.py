@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _ABOUT = """\
 A small Chimera learns what is usual from the first rows, predicts every row behind them from the rows before it, and scores
-the error: a score of 8 is 8 deviations above the usual error. Rows at or above --threshold are anomalies. No label is
+the error: a score of 5 is 5 deviations above the usual error. Rows at or above --threshold are anomalies. No label is
 needed; the first rows should be ordinary ones.
 
   fullduplex detect load.csv --out out                       # the strangest stretches, out/scores.csv, out/scores.png
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--train", type=float, metavar="N", help="rows to learn from, or a share of them (default: 0.15; 500 to follow)"
     )
-    parser.add_argument("--threshold", type=float, default=8.0, metavar="S", help="score of an anomaly (default: 8)")
+    parser.add_argument("--threshold", type=float, default=5.0, metavar="S", help="score of an anomaly (default: 5)")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a detector kept by --save, instead of learning")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the detector there")
     parser.add_argument("--label", metavar="COLUMN", help="column of 0 and 1: measure the scores against it")
@@ -102,7 +102,7 @@ def _score_file(arguments: argparse.Namespace) -> int:
         head = {"rows": len(values_TV), "series": list(series.names), "learnt": start, "threshold": arguments.threshold}
         print(json.dumps({**head, "events": said, "measures": measures}))
         return 0
-    _print_events(series, events, arguments.threshold, len(scores_T))
+    _print_events(series, events, arguments.threshold, scores_T)
     for name, value in (measures or {}).items():
         print(f"{name:<36} {'not installed: pip install --no-deps vus' if value is None else f'{value:.3f}'}")
     return 0
@@ -161,8 +161,11 @@ def _time(series: Series, row: int) -> str:
     return str(row) if series.times is None else str(series.times[row])[:19].replace("T", " ")
 
 
-def _print_events(series: Series, events: list[dict[str, float]], threshold: float, count: int) -> None:
+def _print_events(series: Series, events: list[dict[str, float]], threshold: float, scores_T: Float64Array) -> None:
+    count, highest = len(scores_T), float(scores_T.max(initial=0.0))
     print(f"{len(events)} anomalies in {count} rows, threshold {threshold:g}")
+    if not events:
+        print(f"  the highest score is {highest:.2f}; a lower --threshold shows more")
     for event in sorted(events, key=lambda event: -event["score"])[:20]:
         rows = f"rows {event['first']:.0f} to {event['last']:.0f}"
         print(f"  {_time(series, int(event['row'])):<20} score {event['score']:<10.2f} {rows}")
