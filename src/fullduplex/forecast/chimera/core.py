@@ -151,14 +151,15 @@ class GridCore(nn.Module):
             h1, h2 = (h.unflatten(3, (self.config.inner, self.config.order)) for h in (h1, h2))
         return (h1 * read1).sum(-1) + (h2 * read2).sum(-1) + skipped, state
 
-    def step_tensors(self) -> tuple[Tensor, ...]:
-        """What native/chimera.h reads of one system, in its order."""
+    def step_places(self) -> list[tuple[nn.Module, str]]:
+        """Where the weights are that native/chimera.h reads of one system, in its order."""
         along, across = self.along, self.across
         assert along.x_proj is not None and across.x_proj is not None
-        return (
-            along.x_proj.weight, across.x_proj.weight, along.dt_weight_ER, across.dt_weight_ER, along.log_rate_EN,
-            across.log_rate_EN, self.w2_EN, self.w3_EN, along.bias_E, across.bias_E, self.skip_E,
-        )  # fmt: skip
+        return [
+            (along.x_proj, "weight"), (across.x_proj, "weight"), (along, "dt_weight_ER"), (across, "dt_weight_ER"),
+            (along, "log_rate_EN"), (across, "log_rate_EN"), (self, "w2_EN"), (self, "w3_EN"),
+            (along, "bias_E"), (across, "bias_E"), (self, "skip_E"),
+        ]  # fmt: skip
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
         """Rates, skip and step bias: weight decay would pull them towards a memory nobody chose."""

@@ -9,6 +9,7 @@ A stream in time (nn/stream.py) whose step is a column of V variates: axis 1 is 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from fullduplex.forecast.chimera.companion import CompanionCore
 from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.core import GridCore
 from fullduplex.kernels.conv import causal_conv
-from fullduplex.kernels.native.library import native_for
+from fullduplex.kernels.native.library import native
 from fullduplex.kernels.scan2d import GridState
 from fullduplex.nn.linear import Linear
 from fullduplex.nn.norm import RMSNorm
@@ -68,6 +69,7 @@ class Chimera(nn.Module):
             core(config, head, generator=generator) for head in config.heads for _ in config.directions
         )
         self.out_proj = Linear(config.inner, config.width, bias=False, generator=generator)
+        self._lent: list[tuple[dict[str, Any], str]] | None = None
 
     def init(self, batch: int) -> ChimeraState:
         """Nothing heard yet."""
@@ -88,36 +90,36 @@ class Chimera(nn.Module):
         """native/chimera.h; `scan` is its slow twin. None where a gradient, a precision or a setting asks for that one."""
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not self._compilable():
             return None
-        lent = [
-            x_BVD,
-            self.in_proj.weight,
-            self.conv_weight_EK,
-            self.conv_bias_E,
-            self.out_proj.weight,
-            state.past_BVSE,
-        ]
-        for core, grid in zip(self._systems(), state.grids, strict=True):
-            assert isinstance(core, GridCore)
-            lent += [*core.step_tensors(), grid.h1_BVN, grid.h2_BVN]
+        if self._lent is None:
+            self._lent = self._lend()
+        lent = [x_BVD, state.past_BVSE]
+        for grid in state.grids:
+            lent += [grid.h1_BVN, grid.h2_BVN]
+        lent += [parameters[name] for parameters, name in self._lent]
         lent = [each.contiguous() for each in lent]
-        compiled = native_for(*lent)
-        if (
-            compiled is None
-            or len({each.dtype for each in lent}) > 1
-            or x_BVD.dtype not in (torch.float32, torch.float64)
-        ):
+        kinds = {(each.dtype, each.is_cpu) for each in lent}
+        compiled = native() if kinds in ({(torch.float32, True)}, {(torch.float64, True)}) else None
+        if compiled is None:
             return None
         batch, config = x_BVD.shape[0], self.config
         sizes = (
             batch, self.num_variates, config.width, config.inner, config.order, config.num_taps, config.step_rank,
             len(self.backwards), torch.get_num_threads(), *map(int, self.backwards),
         )  # fmt: skip
-        out = [torch.empty_like(lent[0]), torch.empty_like(lent[5])]
+        out = [torch.empty_like(lent[0]), torch.empty_like(lent[1])]
         for grid in state.grids:
             self._check_grid(grid, batch)
             out += [torch.empty_like(grid.h1_BVN), torch.empty_like(grid.h2_BVN)]
         compiled.run("chimera_step", x_BVD.dtype, lent, out, sizes)
         return out[0], ChimeraState(out[1], tuple(map(GridState, out[2::2], out[3::2])))
+
+    def _lend(self) -> list[tuple[dict[str, Any], str]]:
+        """Where native/chimera.h's weights live: asking the module for each costs more than small layers compute."""
+        places = [(self.in_proj, "weight"), (self, "conv_weight_EK"), (self, "conv_bias_E"), (self.out_proj, "weight")]
+        for core in self._systems():
+            assert isinstance(core, GridCore)
+            places += core.step_places()
+        return [(module._parameters, name) for module, name in places]
 
     def _compilable(self) -> bool:
         config = self.config

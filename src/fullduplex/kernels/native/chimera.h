@@ -1,12 +1,12 @@
 /* One column of a whole Chimera layer in one call: a column is a few small products, and asking for fifty operations one by
    one would cost several times what they do.
 
-   in: x (B V, D), W_in (2E, D), conv weight (E, K), conv bias (E), W_out (D, E), past (B V, K-1, E), then for each of S
-   systems: W_x1, W_x2 (R+2N, E), W_dt1, W_dt2 (E, R), log rates 1, 2 (E, N), w2, w3 (E, N), bias1, bias2, skip (E),
-   h1, h2 (B, V, N, E). out: y (B V, D), past, then h1, h2 of each system.
+   in: x (B V, D), past (B V, K-1, E), then of each of S systems h1, h2 (B, V, N, E), then W_in (2E, D), conv weight (E, K),
+   conv bias (E), W_out (D, E), then of each system W_x1, W_x2 (R+2N, E), W_dt1, W_dt2 (E, R), log rates 1, 2 (E, N),
+   w2, w3 (E, N), bias1, bias2, skip (E). out: y (B V, D), past, then h1, h2 of each system.
    sizes: B, V, D, E, N, K, R, S, threads, then for each system whether it runs backwards through the variates. */
 
-#define CHIMERA_TENSORS 13
+#define CHIMERA_TENSORS 11
 
 /* (rows, columns) to (columns, rows). */
 static void NAME(turned)(const REAL *from, REAL *to, int64_t rows, int64_t columns) {
@@ -64,20 +64,21 @@ void NAME(chimera_step)(const REAL *const *in, REAL *const *out, const int64_t *
     REAL *u = both + rows * 2 * E, *dt1 = u + rows * E, *dt2 = dt1 + rows * E, *y = dt2 + rows * E;
     REAL *low1 = y + rows * E, *low2 = low1 + rows * P, *constants = low2 + rows * P;
     REAL *room = constants + 4 * N * E;
-    NAME(rows_product)(in[1], in[0], D, both, rows, 2 * E, D, room);
+    const REAL *const *weights = in + 2 + 2 * S;
+    NAME(rows_product)(weights[0], in[0], D, both, rows, 2 * E, D, room);
     const int64_t conv[] = {rows, 1, E, K, 2 * E, 0, 1, threads};
-    NAME(conv)(both, in[2], in[3], in[5], u, conv);
-    NAME(shift_past)(in[5], both, 2 * E, out[1], rows, K - 1, E);
+    NAME(conv)(both, weights[1], weights[2], in[1], u, conv);
+    NAME(shift_past)(in[1], both, 2 * E, out[1], rows, K - 1, E);
     /* What is done with u is over, so its place in `both` holds the sum over systems, and stays beside its gate z. */
     for (int64_t s = 0; s < S; s++) {
-        const REAL *const *own = in + 6 + s * CHIMERA_TENSORS;
+        const REAL *const *own = weights + 4 + s * CHIMERA_TENSORS;
         NAME(rows_product)(own[0], u, E, low1, rows, P, E, room);
         NAME(rows_product)(own[1], u, E, low2, rows, P, E, room);
         NAME(rows_product)(own[2], low1, P, dt1, rows, E, R, room);
         NAME(rows_product)(own[3], low2, P, dt2, rows, E, R, room);
         NAME(chimera_constants)(own, constants, room, E, N);
         const REAL *scan[] = {u, dt1, dt2, low1 + R, low1 + R + N, low2 + R, low2 + R + N, constants, constants + N * E,
-                              constants + 2 * N * E, constants + 3 * N * E, own[8], own[9], own[10], own[11], own[12]};
+                              constants + 2 * N * E, constants + 3 * N * E, own[8], own[9], own[10], in[2 + 2 * s], in[3 + 2 * s]};
         const int64_t scan_sizes[] = {B, 1, V, E, N, P, P, sizes[9 + s], 1, threads};
         NAME(selective2d)(scan, y, out[2 + 2 * s], out[3 + 2 * s], NULL, scan_sizes);
         for (int64_t row = 0; row < rows; row++)
@@ -93,6 +94,6 @@ void NAME(chimera_step)(const REAL *const *in, REAL *const *out, const int64_t *
             const VEC z = NAME(load)(sum + E, E - e);
             NAME(store)(sum, NAME(load)(sum, E - e) * z * NAME(sigmoid)(z), E - e);
         }
-    NAME(rows_product)(in[4], both, 2 * E, out[0], rows, D, E, room);
+    NAME(rows_product)(weights[3], both, 2 * E, out[0], rows, D, E, room);
     free(both);
 }
