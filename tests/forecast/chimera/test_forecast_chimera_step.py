@@ -18,6 +18,7 @@ from fullduplex.nn.state import leaves
 CASES = [
     (1, 1, 3, {"order": 1, "expand": 1, "num_taps": 1}),
     (3, 5, 7, {"order": 3, "expand": 2, "num_taps": 4, "step_rank": 3}),
+    (1, 2, 2, {"order": 1, "expand": 1, "step_rank": 200}),
     (1, 32, 64, {"order": 16, "expand": 1}),
     (2, 4, 20, {"order": 2, "bidirectional": False, "heads": (HeadConfig(time=StepStart(shortest=0.1, longest=1.0)),)}),
 ]

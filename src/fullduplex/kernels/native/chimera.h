@@ -59,7 +59,7 @@ static void NAME(chimera_constants)(const REAL *const *own, REAL *to, REAL *room
 void NAME(chimera_step)(const REAL *const *in, REAL *const *out, const int64_t *sizes) {
     const int64_t B = sizes[0], V = sizes[1], D = sizes[2], E = sizes[3], N = sizes[4], K = sizes[5], R = sizes[6], S = sizes[7];
     const int64_t threads = sizes[8], rows = B * V, P = R + 2 * N;
-    const int64_t widest = 2 * E > P ? 2 * E : P, most = ((widest > D ? widest : D) + LANES) * ((E > D ? E : D) + N); /* the largest turned matrix */
+    const int64_t widest = 2 * E > P ? 2 * E : P, most = ((widest > D ? widest : D) + LANES) * ((E > D ? E : D) + N + R); /* the largest turned matrix */
     REAL *both = aligned_alloc(64, (size_t)((rows * (6 * E + 2 * P) + 4 * N * E + most) * sizeof(REAL) + 63) / 64 * 64);
     REAL *u = both + rows * 2 * E, *dt1 = u + rows * E, *dt2 = dt1 + rows * E, *y = dt2 + rows * E;
     REAL *low1 = y + rows * E, *low2 = low1 + rows * P, *constants = low2 + rows * P;
