@@ -8,9 +8,11 @@ mambapy (`pip install 'fullduplex[peers]'`), all of them in one batch. All measu
 
 import importlib.util
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,7 @@ from fullduplex.kernels.scan2d import Grid, GridState, scan2d, scan2d_ref
 SIZE_BTVN = (8, 1024, 16, 16)
 LENGTHS = (1024, 4096, 32768)
 STREAM_V, STREAM_D, STREAM_N = 32, 64, 16
+NUM_COLUMNS = 2000
 
 
 def in_turns_s(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -81,26 +84,44 @@ def measure_lengths(generator: torch.Generator) -> dict[str, float]:
 
 
 def measure_stream(generator: torch.Generator) -> dict[str, float]:
-    """One column at a time: one core of d channels, and the whole layer of width d."""
-    config = ChimeraConfig(width=STREAM_D, expand=1, order=STREAM_N)
-    core, layer = GridCore(config, config.heads[0]), Chimera(config, STREAM_V)
-    x_BTVD = torch.randn(1, 500, STREAM_V, STREAM_D, generator=generator)
-    figures = {}
+    """One column at a time: the whole layer of width d, and the same by its slow twin; memory before and after.
+
+    Beside the duration, the processor time of each column: what it would take on a machine that does nothing else.
+    """
+    layer = Chimera(ChimeraConfig(width=STREAM_D, expand=1, order=STREAM_N), STREAM_V, generator=generator)
+    x_TBVD = torch.randn(NUM_COLUMNS, 1, STREAM_V, STREAM_D, generator=generator)
+    figures: dict[str, float] = {}
     with torch.no_grad():
-        grid, state = core.init(1, STREAM_V), layer.init(1)
-        core_s, layer_s = [], []
-        for t in range(x_BTVD.shape[1]):
-            start_s = time.perf_counter()
-            _, grid = core.scan(x_BTVD[:, t : t + 1], grid)
-            middle_s = time.perf_counter()
-            _, state = layer.step(x_BTVD[:, t], state)
-            core_s.append(middle_s - start_s)
-            layer_s.append(time.perf_counter() - middle_s)
-    for name, durations_s in (("core", core_s), ("layer", layer_s)):
+        state, wall_s, busy_s, twin_s = layer.init(1), [], [], []
+        first_bytes = 0
+        for t, x_BVD in enumerate(x_TBVD):
+            start_s, start_busy_s = time.perf_counter(), time.process_time()
+            _, after = layer.step(x_BVD, state)
+            busy_s.append(time.process_time() - start_busy_s)
+            wall_s.append(time.perf_counter() - start_s)
+            if t % 8 == 0:
+                start_busy_s = time.process_time()
+                layer.scan(x_BVD.unsqueeze(1), state)
+                twin_s.append(time.process_time() - start_busy_s)
+            state = after
+            if t == NUM_COLUMNS // 10:
+                first_bytes = resident_bytes()
+        figures["stream_growth_mb"] = round((resident_bytes() - first_bytes) / 2**20, 2)
+    for name, durations_s in (("wall", wall_s), ("busy", busy_s)):
         ordered = sorted(durations_s)
-        figures[f"{name}_column_median_ms"] = round(1e3 * statistics.median(ordered), 3)
-        figures[f"{name}_column_p99_ms"] = round(1e3 * ordered[int(0.99 * len(ordered))], 3)
+        figures[f"layer_column_{name}_median_ms"] = round(1e3 * statistics.median(ordered), 3)
+        figures[f"layer_column_{name}_p99_ms"] = round(1e3 * ordered[int(0.99 * len(ordered))], 3)
+    figures["scan_over_step"] = round(statistics.median(twin_s) / statistics.median(busy_s), 1)
     return figures
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not say."""
+    try:
+        fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

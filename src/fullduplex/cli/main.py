@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fullduplex.cli.forecast.command:main",
         "the next values of the series in a file, with intervals and an honest backtest",
     ),
+    "detect": ("fullduplex.cli.forecast.detect:main", "what is strange in a file of series, or in a live stream"),
+    "classify": ("fullduplex.cli.forecast.classify:main", "which class a series belongs to"),
     "link": (
         "fullduplex.cli.link.repeaters:main",
         "limits of quantum repeater chains and networks; beams with few pilots",

@@ -76,8 +76,9 @@ class CompanionCore(nn.Module):
         zero = self.skip_E.new_zeros(batch, num_variates, 2 * self.config.inner * self.config.order)
         return GridState(zero, zero.clone())
 
-    def scan(self, u_BTVE: Tensor, state: GridState) -> tuple[Tensor, GridState]:
-        """T columns at once, T >= 1."""
+    def scan(self, u_BTVE: Tensor, state: GridState, *, backwards: bool = False) -> tuple[Tensor, GridState]:
+        """T columns at once, T >= 1; `backwards` runs through the variates from the last to the first."""
+        u_BTVE = u_BTVE.flip(2) if backwards else u_BTVE
         b1, read1, step1 = self.along.ports(u_BTVE)
         _, decay2, enter2, read2 = self.across(u_BTVE)
         enter1 = b1 * u_BTVE.unsqueeze(-1)
@@ -97,7 +98,8 @@ class CompanionCore(nn.Module):
         g1, h2 = (h.unflatten(0, (batch, -1)).permute(0, 2, 3, 1, 4) for h in (g1, h2))
         h1 = (back_ENN @ g1.unsqueeze(-1)).squeeze(-1).real
         y_BTVE = (h1 * read1).sum(-1) + (h2.real * read2).sum(-1) + self.skip_E * u_BTVE
-        return y_BTVE, GridState(self._unfold_state(end.h1_BVN, batch), self._unfold_state(end.h2_BVN, batch))
+        state = GridState(self._unfold_state(end.h1_BVN, batch), self._unfold_state(end.h2_BVN, batch))
+        return (y_BTVE.flip(2) if backwards else y_BTVE), state
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
         """Roots, rates, skip and step bias."""

@@ -26,6 +26,7 @@ from torch.nn import functional
 from fullduplex.forecast.chimera.config import ChimeraConfig, HeadConfig
 from fullduplex.kernels.scan import linear_scan
 from fullduplex.kernels.scan2d import Grid, GridState, scan2d
+from fullduplex.kernels.selective2d import Selective2d, selective_scan2d
 from fullduplex.nn.linear import Linear
 from fullduplex.nn.mamba.exact import StepStart, first_step_bias
 
@@ -70,10 +71,21 @@ class Drive(nn.Module):
         if self.x_proj is None:
             step_BTVE = functional.softplus(self.bias_E).expand(u_BTVE.shape)
             return self.b_EN, self.c_EN, step_BTVE.unsqueeze(-1)
-        projected = functional.linear(u_BTVE, self.x_proj.weight)
-        low, b, c = projected.split([self.rank, self.order, self.order], dim=-1)
-        step_BTVE = functional.softplus(functional.linear(low, self.dt_weight_ER) + self.bias_E)
-        return b.unsqueeze(-2), c.unsqueeze(-2), step_BTVE.unsqueeze(-1)
+        dt_BTVE, b_BTVN, c_BTVN = self.project(u_BTVE)
+        step_BTVE = functional.softplus(dt_BTVE + self.bias_E)
+        return b_BTVN.unsqueeze(-2), c_BTVN.unsqueeze(-2), step_BTVE.unsqueeze(-1)
+
+    def project(self, u_BTVE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The step before bias and softplus, b and c, as the input chooses them."""
+        assert self.x_proj is not None
+        low, b_BTVN, c_BTVN = functional.linear(u_BTVE, self.x_proj.weight).split(
+            [self.rank, self.order, self.order], dim=-1
+        )
+        return functional.linear(low, self.dt_weight_ER), b_BTVN, c_BTVN
+
+    def rate_NE(self) -> Tensor:
+        """r, states first."""
+        return -self.log_rate_EN.exp().T
 
 
 class GridCore(nn.Module):
@@ -103,8 +115,25 @@ class GridCore(nn.Module):
         across = {"grid": num_variates, "pooled": 1, "none": 0}[self.config.coupling]
         return GridState(new(batch, num_variates, size), new(batch, across, size))
 
-    def scan(self, u_BTVE: Tensor, state: GridState) -> tuple[Tensor, GridState]:
-        """T columns at once, T >= 1."""
+    def scan(self, u_BTVE: Tensor, state: GridState, *, backwards: bool = False) -> tuple[Tensor, GridState]:
+        """T columns at once, T >= 1; `backwards` runs through the variates from the last to the first."""
+        config = self.config
+        if config.selective and (config.coupling, config.discretisation, config.hold) == ("grid", "principled", "zoh"):
+            return selective_scan2d(self._lay_out(u_BTVE), state, backwards=backwards)
+        y_BTVE, state = self.scan_by_cells(u_BTVE.flip(2) if backwards else u_BTVE, state)
+        return (y_BTVE.flip(2) if backwards else y_BTVE), state
+
+    def _lay_out(self, u_BTVE: Tensor) -> Selective2d:
+        (dt1, b1, c1), (dt2, b2, c2) = self.along.project(u_BTVE), self.across.project(u_BTVE)
+        return Selective2d(
+            x_BTVE=u_BTVE, dt1_BTVE=dt1, dt2_BTVE=dt2, b1_BTVN=b1, c1_BTVN=c1, b2_BTVN=b2, c2_BTVN=c2,
+            rate1_NE=self.along.rate_NE(), rate2_NE=self.across.rate_NE(),
+            k2_NE=torch.tanh(self.w2_EN).T, k3_NE=torch.tanh(self.w3_EN).T,
+            bias1_E=self.along.bias_E, bias2_E=self.across.bias_E, skip_E=self.skip_E,
+        )  # fmt: skip
+
+    def scan_by_cells(self, u_BTVE: Tensor, state: GridState) -> tuple[Tensor, GridState]:
+        """`scan` with the transitions of every cell written out: of any setting. Its states lie channel by channel."""
         step1, decay1, enter1, read1 = self.along(u_BTVE)
         skipped = self.skip_E * u_BTVE
         if self.config.coupling == "none":
@@ -121,6 +150,16 @@ class GridCore(nn.Module):
             h1, h2, state = scan2d(Grid(a1=a1, a2=a2, a3=a3, a4=a4, u1_BTVN=u1, u2_BTVN=u2), state)
             h1, h2 = (h.unflatten(3, (self.config.inner, self.config.order)) for h in (h1, h2))
         return (h1 * read1).sum(-1) + (h2 * read2).sum(-1) + skipped, state
+
+    def step_places(self) -> list[tuple[nn.Module, str]]:
+        """Where the weights are that native/chimera.h reads of one system, in its order."""
+        along, across = self.along, self.across
+        assert along.x_proj is not None and across.x_proj is not None
+        return [
+            (along.x_proj, "weight"), (across.x_proj, "weight"), (along, "dt_weight_ER"), (across, "dt_weight_ER"),
+            (along, "log_rate_EN"), (across, "log_rate_EN"), (self, "w2_EN"), (self, "w3_EN"),
+            (along, "bias_E"), (across, "bias_E"), (self, "skip_E"),
+        ]  # fmt: skip
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
         """Rates, skip and step bias: weight decay would pull them towards a memory nobody chose."""

@@ -8,7 +8,6 @@ Closed loop (SpaceTime; of all variates together in Chimera): the prediction of 
 forecast of any horizon needs the state alone. The outputs are of the scale of the data: standardise before.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +16,11 @@ from torch.nn import functional
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.layer import Chimera, ChimeraState, check_columns
+from fullduplex.forecast.chimera.layer import Stack, StackState, check_columns
 from fullduplex.nn.linear import Linear
-from fullduplex.nn.norm import RMSNorm
-from fullduplex.nn.state import Stateless
 from fullduplex.nn.stream import Growth
 
-__all__ = ["ForecasterConfig", "ForecasterState", "NextColumn", "roll_out"]
+__all__ = ["ForecasterConfig", "NextColumn", "roll_out"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +49,6 @@ class ForecasterConfig:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ForecasterState:
-    """The states of the layers."""
-
-    layers: tuple[ChimeraState, ...]
-
-
 class NextColumn(nn.Module):
     """The model of this file: a stream whose output at t is its prediction of the column at t + 1.
 
@@ -76,36 +66,28 @@ class NextColumn(nn.Module):
         self.enter = nn.Parameter(torch.randn(width, generator=generator) / 2)
         names = torch.randn(config.num_variates, width, generator=generator) / 2
         self.names_VD = nn.Parameter(names if config.named else names[:1])
-        self.layers = nn.ModuleList(
-            Chimera(config.layer, config.num_variates, generator=generator) for _ in range(config.num_layers)
-        )
-        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(config.num_layers + 1))
+        self.stack = Stack(config.layer, config.num_variates, config.num_layers, generator=generator)
         self.read = Linear(width, 1, generator=generator)
 
-    def init(self, batch: int) -> ForecasterState:
+    def init(self, batch: int) -> StackState:
         """Nothing seen yet."""
-        return ForecasterState(tuple(layer.init(batch) for layer, _ in self._blocks()))
+        return self.stack.init(batch)
 
-    def step(self, x_BV: Tensor, state: ForecasterState) -> tuple[Tensor, ForecasterState]:
+    def step(self, x_BV: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """One column in, the prediction of the next out."""
-        y_BTV, state = self.scan(x_BV.unsqueeze(1), state)
-        return y_BTV[:, 0], state
+        check_columns("NextColumn", x_BV.unsqueeze(1), (self.config.num_variates,), state.layers[0].past_BVSE.shape[0])
+        y_BVD, state = self.stack.step(x_BV.unsqueeze(-1) * self.enter + self.names_VD, state)
+        return functional.linear(y_BVD, self.read.weight, self.read.bias).squeeze(-1), state
 
-    def scan(self, x_BTV: Tensor, state: ForecasterState) -> tuple[Tensor, ForecasterState]:
+    def scan(self, x_BTV: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """T columns in, T predictions out.
 
         Raises:
             InputError: the number of variates or the batch does not fit.
         """
         check_columns("NextColumn", x_BTV, (self.config.num_variates,), state.layers[0].past_BVSE.shape[0])
-        x_BTVD = x_BTV.unsqueeze(-1) * self.enter + self.names_VD
-        states: list[ChimeraState] = []
-        for (layer, norm), before in zip(self._blocks(), state.layers, strict=True):
-            y_BTVD, after = layer.scan(_normalise(norm, x_BTVD), before)
-            x_BTVD = x_BTVD + y_BTVD
-            states.append(after)
-        y_BTV = functional.linear(_normalise(self.norms[-1], x_BTVD), self.read.weight, self.read.bias).squeeze(-1)
-        return y_BTV, ForecasterState(tuple(states))
+        y_BTVD, state = self.stack.scan(x_BTV.unsqueeze(-1) * self.enter + self.names_VD, state)
+        return functional.linear(y_BTVD, self.read.weight, self.read.bias).squeeze(-1), state
 
     def cut_coupling(self) -> None:
         """Set A2 = A3 = 0 and keep them there: the ablation that sees its own past and the present column only.
@@ -123,11 +105,6 @@ class NextColumn(nn.Module):
             if name.endswith((".w2_EN", ".w3_EN")):
                 weight.data.zero_()
                 weight.requires_grad_(False)
-
-    def _blocks(self) -> Iterator[tuple[Chimera, nn.Module]]:
-        for layer, norm in zip(self.layers, self.norms, strict=False):
-            assert isinstance(layer, Chimera)
-            yield layer, norm
 
 
 def roll_out(model: NextColumn, past_BTV: Tensor, horizon: int) -> Tensor:
@@ -156,8 +133,3 @@ def roll_out(model: NextColumn, past_BTV: Tensor, horizon: int) -> Tensor:
         y_BV, state = model.step(columns[-1], state)
         columns.append(y_BV)
     return torch.stack(columns, dim=1)
-
-
-def _normalise(norm: nn.Module, x_BTVD: Tensor) -> Tensor:
-    assert isinstance(norm, RMSNorm)
-    return norm.scan(x_BTVD.flatten(1, 2), Stateless())[0].unflatten(1, tuple(x_BTVD.shape[1:3]))

@@ -5,6 +5,8 @@
 #include "scan.h"
 #include "conv.h"
 #include "selective.h"
+#include "selective2d.h"
 #include "ssd.h"
 #include "hadamard.h"
 #include "step.h"
+#include "chimera.h"

@@ -50,6 +50,17 @@ static inline VEC NAME(exp2)(VEC x) {
     for (int k = EXP2_DEGREE - 1; k >= 0; k--) p = p * f + EXP2_COEFFICIENTS[k];
     return (VEC)AVX(scalef)((WIDE)p, (WIDE)n);
 }
+
+/* 2^x - 1 without cancellation: (2^f - 1) 2^n + (2^n - 1), the first bracket straight from the polynomial. */
+static inline VEC NAME(exp2m1)(VEC x) {
+    x = (VEC)AVX(min)((WIDE)NAME(splat)(BIAS + 1), (WIDE)x);
+    x = (VEC)AVX(max)((WIDE)NAME(splat)(-2 * BIAS), (WIDE)x);
+    const VEC n = (VEC)AVX(roundscale)((WIDE)x, 8), f = x - n;
+    VEC p = NAME(splat)(EXP2_COEFFICIENTS[EXP2_DEGREE]);
+#pragma GCC unroll 16
+    for (int k = EXP2_DEGREE - 1; k >= 1; k--) p = p * f + EXP2_COEFFICIENTS[k];
+    return (VEC)AVX(scalef)((WIDE)(p * f), (WIDE)n) + ((VEC)AVX(scalef)((WIDE)NAME(splat)(1), (WIDE)n) - 1);
+}
 #else
 static inline VEC NAME(exp2)(VEC x) {
     /* NaN is neither below nor above, so it passes both bounds. */
@@ -63,6 +74,21 @@ static inline VEC NAME(exp2)(VEC x) {
     for (int k = EXP2_DEGREE - 1; k >= 0; k--) p = p * f + EXP2_COEFFICIENTS[k];
     MASK n = (MASK)shifted - (MASK)magic;
     return p * (VEC)((n + (INT)BIAS) << BITS);
+}
+
+/* 2^x - 1 without cancellation: (2^f - 1) 2^n + (2^n - 1), the first bracket straight from the polynomial. */
+static inline VEC NAME(exp2m1)(VEC x) {
+    const VEC low = NAME(splat)(-BIAS), high = NAME(splat)(BIAS + 1), magic = NAME(splat)(MAGIC);
+    x = NAME(choose)(x < low, low, x);
+    x = NAME(choose)(x > high, high, x);
+    VEC shifted = x + magic;
+    VEC f = x - (shifted - magic);
+    VEC p = NAME(splat)(EXP2_COEFFICIENTS[EXP2_DEGREE]);
+#pragma GCC unroll 16
+    for (int k = EXP2_DEGREE - 1; k >= 1; k--) p = p * f + EXP2_COEFFICIENTS[k];
+    MASK n = (MASK)shifted - (MASK)magic;
+    const VEC whole = (VEC)((n + (INT)BIAS) << BITS);
+    return p * f * whole + (whole - 1);
 }
 #endif
 

@@ -89,6 +89,28 @@ def test_a_grid_whose_other_state_is_not_read_is_mamba_too():
     assert (coupled - expected).abs().max() > 1e-3
 
 
+def test_one_variate_is_the_mamba_of_mambapy():
+    """An independent implementation on copied weights."""
+    peer_module = pytest.importorskip("mambapy.mamba")
+    peer_config = peer_module.MambaConfig(d_model=4, n_layers=1, d_state=5, expand_factor=2, dt_rank=2, d_conv=4)
+    peer = peer_module.MambaBlock(peer_config)
+    layer = make(torch.float32, width=4, order=5, expand=2, step_rank=2, coupling="none", hold="euler",
+                 heads=ONE_HEAD, num_variates=1)  # fmt: skip
+    core = layer.cores[0]
+    pairs = [
+        (layer.in_proj.weight, peer.in_proj.weight), (layer.out_proj.weight, peer.out_proj.weight),
+        (layer.conv_weight_EK, peer.conv1d.weight[:, 0]), (layer.conv_bias_E, peer.conv1d.bias),
+        (core.along.x_proj.weight, peer.x_proj.weight), (core.along.dt_weight_ER, peer.dt_proj.weight),
+        (core.along.log_rate_EN, peer.A_log), (core.along.bias_E, peer.dt_proj.bias), (core.skip_E, peer.D),
+    ]  # fmt: skip
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            ours.copy_(theirs)
+        x = noise(2, 33, 4, dtype=torch.float32)
+        y, _ = layer.scan(x.unsqueeze(2), layer.init(2))
+        torch.testing.assert_close(y[:, :, 0], peer(x), rtol=1e-5, atol=1e-6)
+
+
 def copy_weights(mamba, layer):
     core = layer.cores[0]
     pairs = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import InputError
-from fullduplex.forecast.nab import (
+from fullduplex.forecast.anomaly.nab import (
     PROFILES,
     LabelledRun,
     Profile,
@@ -20,7 +20,7 @@ from fullduplex.forecast.nab import (
     windowed_gaussian,
 )
 
-NAB = Path(__file__).parents[3] / "shared" / "data" / "nab"
+NAB = Path(__file__).parents[4] / "shared" / "data" / "nab"
 
 
 def run_of(detections: list[int], windows: list[tuple[int, int]], rows: int = 100) -> LabelledRun:
