@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fullduplex.cli.forecast.command:main",
         "the next values of the series in a file, with intervals and an honest backtest",
     ),
+    "scaling": (
+        "fullduplex.cli.scaling.command:main",
+        "how errors fall with parameters, data and compute: fit laws to runs, plan with them, make runs",
+    ),
     "link": (
         "fullduplex.cli.link.repeaters:main",
         "limits of quantum repeater chains and networks; beams with few pilots",
