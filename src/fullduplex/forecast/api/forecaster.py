@@ -53,7 +53,7 @@ class _State:
     fitted: Fitted
     name: str
     scaler: Scaler
-    intervals: Intervals
+    errors_NHC: Float64Array  # on rows it was not fitted on
     tail_LC: Float64Array  # in standard scores
 
 
@@ -119,17 +119,20 @@ class SeriesForecaster:
             fitted=fitted,
             name=forecaster.name,
             scaler=scaler,
-            intervals=_calibrated(fitted, forecaster, scaled_TC[older - forecaster.context :], self.level),
+            errors_NHC=_errors(fitted, forecaster, scaled_TC[older - forecaster.context :]),
             tail_LC=scaled_TC[-forecaster.context :].copy(),
         )
         return self
 
-    def predict(self, horizon: int | None = None, context_LC: Float64Array | None = None) -> Forecast:
+    def predict(
+        self, horizon: int | None = None, context_LC: Float64Array | None = None, level: float | None = None
+    ) -> Forecast:
         """The next steps, after the series it was fitted on or after rows that came later.
 
         Args:
             horizon: at most that of the object; None takes it all.
             context_LC: the newest rows, in the units of the series; None takes the end of the series.
+            level: of the interval; None takes that of the object.
 
         Raises:
             InputError: it was not fitted, the horizon is longer than the object's, there are too few rows, or their
@@ -146,7 +149,7 @@ class SeriesForecaster:
                 raise InputError(f"{len(rows_LC)} rows; this model sees {len(tail_LC)}")
             tail_LC = state.scaler.scale(rows_LC)[-len(tail_LC) :]
         mean_HC = state.fitted.predict(tail_LC[None])[0]
-        lower_HC, upper_HC = state.intervals.around(mean_HC)
+        lower_HC, upper_HC = _intervals(state.errors_NHC, self.level if level is None else level).around(mean_HC)
         mean_HC, lower_HC, upper_HC = (state.scaler.unscale(part)[:steps] for part in (mean_HC, lower_HC, upper_HC))
         return Forecast(mean_HC=mean_HC, lower_HC=lower_HC, upper_HC=upper_HC)
 
@@ -160,7 +163,7 @@ class SeriesForecaster:
         arrays = {
             "mean": state.scaler.mean_C,
             "std": state.scaler.std_C,
-            "width": state.intervals.width_HC,
+            "errors": state.errors_NHC,
             "tail": state.tail_LC,
         }
         about: dict[str, object] = {"horizon": self.horizon, "level": self.level, "name": state.name}
@@ -194,7 +197,7 @@ class SeriesForecaster:
                 fitted=_loaded(about, arrays, folder),
                 name=about["name"],
                 scaler=Scaler(mean_C=arrays["mean"], std_C=arrays["std"]),
-                intervals=Intervals(width_HC=arrays["width"], level=about["level"]),
+                errors_NHC=arrays["errors"],
                 tail_LC=arrays["tail"],
             )
         except FormatError:
@@ -228,18 +231,25 @@ def _rows(series: Series | Float64Array) -> tuple[Float64Array, int]:
     return values, 1
 
 
-def _calibrated(fitted: Fitted, forecaster: Forecaster, rows_TC: Float64Array, level: float) -> Intervals:
+def _errors(fitted: Fitted, forecaster: Forecaster, rows_TC: Float64Array) -> Float64Array:
+    """Of every window of rows the model was not fitted on, shape (N, H, C); N may be 0."""
     if num_windows(len(rows_TC), forecaster.context, forecaster.horizon) < 1:
-        return Intervals(width_HC=np.full((forecaster.horizon, rows_TC.shape[1]), np.inf), level=level)
+        return np.zeros((0, forecaster.horizon, rows_TC.shape[1]))
     context_NLC, target_NHC = cut_windows(rows_TC, forecaster.context, forecaster.horizon)
     if forecaster.name in CLASSICAL:
         spread = np.unique(np.linspace(0, len(context_NLC) - 1, _CLASSICAL_WINDOWS).astype(int))
         context_NLC, target_NHC = context_NLC[spread], target_NHC[spread]
-    counts_HC = (~np.isnan(target_NHC)).sum(axis=0)
+    return target_NHC - fitted.predict(context_NLC)
+
+
+def _intervals(errors_NHC: Float64Array, level: float) -> Intervals:
+    if not 0 < level < 1:
+        raise InputError(f"the level is {level}; expected a number between 0 and 1")
+    counts_HC = (~np.isnan(errors_NHC)).sum(axis=0)
     if counts_HC.min() < level / (1 - level):
         # Too few forecasts were ever made to know; an interval without ends is the honest one.
-        return Intervals(width_HC=np.full(target_NHC.shape[1:], np.inf), level=level)
-    return calibrate(target_NHC, fitted.predict(context_NLC), level)
+        return Intervals(width_HC=np.full(errors_NHC.shape[1:], np.inf), level=level)
+    return calibrate(errors_NHC, np.where(np.isnan(errors_NHC), np.nan, 0.0), level)
 
 
 def _loaded(about: dict[str, object], arrays: dict[str, Float64Array], folder: Path) -> Fitted:
