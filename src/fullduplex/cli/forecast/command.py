@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -177,7 +177,7 @@ def _named(arguments: argparse.Namespace) -> tuple[str, ...]:
 def _forecaster(name: str, arguments: argparse.Namespace, context: int, *, measuring: bool) -> Forecaster:
     from tqdm import tqdm
 
-    bars: list[tqdm[object]] = []  # drawn at the first step: most models have none
+    bars: list[tqdm[Any]] = []  # drawn at the first step: most models have none
 
     def report(_step: object) -> None:
         if not bars:

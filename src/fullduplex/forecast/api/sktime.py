@@ -72,7 +72,9 @@ class SktimeForecaster(BaseForecaster):  # pyright: ignore[reportUntypedBaseClas
             return pandas.Series(made_HC[:, 0], index=index, name=self._series_name)
         return pandas.DataFrame(made_HC, index=index, columns=self._columns)
 
-    def _predict_interval(self, fh: Any, X: Any, coverage: Any) -> Any:
+    def _predict_interval(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, fh: Any, X: Any, coverage: Any
+    ) -> Any:
         steps = fh.to_relative(self.cutoff).to_numpy().astype(int) - 1
         names = self._get_varnames()
         columns = pandas.MultiIndex.from_product([names, coverage, ["lower", "upper"]])

@@ -6,6 +6,7 @@ last, a map along time and a map along features are both one plain matrix produc
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +43,9 @@ class ScaleMixer(nn.Module):
         """The mixed scales, same shapes (D, N, T)."""
         mixed = list(scales)
         for (source, target), along_time in zip(self.hops, self.maps, strict=True):
-            into, out_of = along_time[0], along_time[2]
+            into, _, out_of = cast("nn.Sequential", along_time)
             hidden_RT = into(mixed[source]).flatten(0, 1)
-            added = gelu_then_steps(hidden_RT, out_of.weight, out_of.bias)
+            added = gelu_then_steps(hidden_RT, cast("Tensor", out_of.weight), cast("Tensor", out_of.bias))
             mixed[target] = mixed[target] + added.reshape(mixed[target].shape)
         return mixed
 

@@ -7,6 +7,7 @@ share one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +141,7 @@ class TimeMixer(nn.Module):
         """
         y: Tensor | None = None
         weight_ID = self.project.weight
-        for head, x_DNT in zip(self.heads, hidden, strict=False):
+        for head, x_DNT in zip(cast("Sequence[nn.Linear]", self.heads), hidden, strict=False):
             x_IR = weight_ID @ x_DNT.flatten(1)
             y_INH = F.linear(x_IR.reshape(-1, *x_DNT.shape[1:]), head.weight)
             y_INH = y_INH + (weight_ID.sum(1, keepdim=True) * head.bias + self.project.bias[:, None]).unsqueeze(1)
