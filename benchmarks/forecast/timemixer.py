@@ -1,11 +1,17 @@
-"""TimeMixer against a closed-form linear map on the same windows: error, time of a fit, time of a training step.
+"""TimeMixer against a closed-form linear map on the same windows, and against neuralforecast's TimeMixer, step by step.
 
-Prints one JSON line. Without a file the series is made: two waves of changing size and noise, seven channels.
+Prints one JSON line. Without a file the series is made: two waves of changing size and noise, seven channels. The peer
+(`pip install neuralforecast`) is measured where it is installed: the same sizes, batch and optimiser, each in a process of
+its own, in turns.
 
     python benchmarks/forecast/timemixer.py [ETTh1.csv] [--epochs N] [--seed N]
 """
 
 import argparse
+import importlib.util
+import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +41,27 @@ def measure(forecaster: Forecaster, prepared: Prepared) -> tuple[BacktestResult,
     start_s = time.perf_counter()
     result = backtest(forecaster, prepared)
     return result, time.perf_counter() - start_s
+
+
+def against_peer() -> dict[str, float]:
+    """Training step and peak memory over neuralforecast's: the fastest of three turns each; nothing without the peer."""
+    if importlib.util.find_spec("neuralforecast") is None:
+        return {}
+    seen: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
+    for _ in range(3):
+        for name, measured in seen.items():
+            command = [sys.executable, str(Path(__file__).with_name("peer_step.py")), name]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            measured.append(json.loads(done.stdout.splitlines()[-1]))
+    best = {name: {key: min(run[key] for run in runs) for key in runs[0]} for name, runs in seen.items()}
+    ours, peer = best["ours"], best["peer"]
+    return {
+        "peer_over_our_step_time": round(peer["step_ms"] / ours["step_ms"], 2),
+        "our_over_peer_peak_memory": round(ours["peak_mb"] / peer["peak_mb"], 2),
+        "our_over_peer_step_memory": round(ours["step_peak_mb"] / peer["step_peak_mb"], 2),
+        "our_step_ms": round(ours["step_ms"], 1),
+        "peer_step_ms": round(peer["step_ms"], 1),
+    }
 
 
 def main() -> None:
@@ -81,6 +108,7 @@ def main() -> None:
             "timemixer_over_linear_time": round(mixed_s / linear_s, 1),
             "step_B128_C7_L96_ms": round(1e3 * float(np.median(np.diff(steps_s))), 1),
             "mean_by_pooling_over_matrix": round(timed[0] / timed[1], 2),
+            **against_peer(),
         },
         seconds_s=round(time.perf_counter() - start_s, 1),
         config={"epochs": arguments.epochs, "file": "" if arguments.file is None else arguments.file.name},

@@ -26,7 +26,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_forecast_with_csv_and_picture(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    assert main(["forecast", str(file), "--horizon", "24", "--out", str(tmp_path / "out"), "--json"]) == 0
+    command = ["forecast", str(file), "--horizon", "24", "--models", "linear", "--out", str(tmp_path / "out")]
+    assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["frequency"], found["season"], found["times"][0]) == ("3600s", 24, "2026-01-17 16:00:00")
     expected = 10 + np.sin(2 * np.pi * np.arange(400, 424) / 24)
@@ -40,11 +41,39 @@ def test_a_forecast_with_csv_and_picture(file: Path, tmp_path: Path, capsys: pyt
 
 
 def test_a_backtest_prints_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["forecast", str(file), "--horizon", "12", "--backtest"]) == 0
+    assert main(["forecast", str(file), "--horizon", "12", "--backtest", "--models", "linear"]) == 0
     out = capsys.readouterr().out
     assert "seasonal-naive" in out
     assert "linear" in out
     assert "forecast by" not in out
+
+
+def test_baselines_are_in_every_table_and_classical_models_where_installed(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("statsforecast")
+    command = ["forecast", str(file), "--horizon", "6", "--backtest", "--season", "1", "--json"]
+    assert main(command) == 0
+    rows = {row["model"]: row["windows"] for row in json.loads(capsys.readouterr().out)["backtest"]}
+    assert rows == {
+        "seasonal-naive": 75, "linear": 75, "auto-ets": 20, "auto-theta": 20, "linear, those 20": 20
+    }  # fmt: skip
+    assert main([*command, "--models", "auto-theta"]) == 0
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)["backtest"]][:2] == ["seasonal-naive", "linear"]
+
+
+def test_missing_values_are_forecast_through(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pandas.read_csv(file)
+    whole = table["load"].copy()
+    table.loc[7::9, "load"] = np.nan
+    table.loc[380:384, "heat"] = np.nan
+    table.to_csv(file, index=False)
+    command = ["forecast", str(file), "--horizon", "24", "--models", "linear", "--json"]
+    assert main(command) == 2
+    assert "--gaps" in capsys.readouterr().err
+    assert main([*command, "--gaps", "nan"]) == 0
+    made = np.array(json.loads(capsys.readouterr().out)["forecast"])[:, 0]
+    assert np.allclose(made, whole.to_numpy()[16:40], atol=0.1)  # the wave of a day goes on
 
 
 def test_timemixer_trains_from_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +81,7 @@ def test_timemixer_trains_from_the_command(file: Path, tmp_path: Path, capsys: p
     command = ["forecast", str(file), "--horizon", "6", "--models", "linear,timemixer", "--epochs", "1", "--json"]
     assert main([*command, "--run", str(tmp_path / "run")]) == 0
     first = json.loads(capsys.readouterr().out)
-    assert [row["model"] for row in first["backtest"]] == ["linear", "timemixer"]
+    assert [row["model"] for row in first["backtest"]] == ["seasonal-naive", "linear", "timemixer"]
     assert main([*command, "--run", str(tmp_path / "run")]) == 0  # goes on where it ended: nothing is left to do
     assert json.loads(capsys.readouterr().out) == first
 
@@ -68,6 +97,8 @@ def test_timemixer_trains_from_the_command(file: Path, tmp_path: Path, capsys: p
         (["--horizon", "6", "--season", "0"], "--season is 0"),
         (["--horizon", "6", "--split", "ett-hourly"], "the split 14400"),
         (["--horizon", "6", "--values", "cold"], "no column cold"),
+        (["--horizon", "6", "--context", "0"], "--context is 0"),
+        (["--horizon", "1000"], "less than half"),
     ],
 )
 def test_mistakes_are_named(file: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +113,7 @@ def test_a_file_too_short_to_know_its_errors_has_an_interval_without_ends(
     command = ["forecast", str(tmp_path / "short.csv"), "--horizon", "2", "--models", "seasonal-naive", "--json"]
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["forecast"] == [[11.0], [11.0]]
+    assert np.isfinite(found["forecast"]).all()
     assert found["lower"] == [[None], [None]]
 
 

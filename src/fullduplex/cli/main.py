@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "detect": ("fullduplex.cli.forecast.detect:main", "what is strange in a file of series, or in a live stream"),
     "classify": ("fullduplex.cli.forecast.classify:main", "which class a series belongs to"),
+    "scaling": (
+        "fullduplex.cli.scaling.command:main",
+        "how errors fall with parameters, data and compute: fit laws to runs, plan with them, make runs",
+    ),
     "link": (
         "fullduplex.cli.link.repeaters:main",
         "limits of quantum repeater chains and networks; beams with few pilots",

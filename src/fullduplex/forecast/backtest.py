@@ -115,14 +115,16 @@ def backtest(
     prepared: Prepared,
     *,
     level: float = 0.9,
+    most: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> BacktestResult:
-    """Fit on the past, forecast every test window.
+    """Fit on the past, forecast every test window, or as many as one says.
 
     Args:
         forecaster: what to fit.
         prepared: the series, from `prepare`.
         level: of the intervals, calibrated on the validation windows.
+        most: test windows, and windows to calibrate on, evenly spread; for a model that is fitted to every window.
         progress: called with the number of windows just forecast.
 
     Raises:
@@ -133,7 +135,7 @@ def backtest(
     if count < 1:
         raise InputError(f"{split.test} test rows do not hold a horizon of {horizon}; shorten --horizon")
     fitted = forecaster.fit(prepared.history)
-    intervals = _intervals(fitted, forecaster, prepared, level)
+    intervals = _intervals(fitted, forecaster, prepared, level, most)
     rows_TC = prepared.scaled_TC[split.past - context :]
     squared_H, absolute_C, seen_HC = (
         np.zeros(horizon),
@@ -141,7 +143,7 @@ def backtest(
         np.zeros((horizon, rows_TC.shape[1])),
     )
     inside = 0
-    for context_NLC, target_NHC in _blocks(rows_TC, context, horizon):
+    for context_NLC, target_NHC in _blocks(rows_TC, context, horizon, most):
         forecast_NHC = _predicted(fitted, forecaster.name, context_NLC, target_NHC)
         errors_NHC = forecast_NHC - target_NHC
         squared_H += np.nansum(errors_NHC**2, axis=(0, 2))
@@ -151,11 +153,13 @@ def backtest(
             inside += int((np.abs(errors_NHC) <= intervals.width_HC).sum())
         if progress is not None:
             progress(len(context_NLC))
+    if most is not None and most < 1:
+        raise InputError(f"most is {most}; expected 1 or more")
     if not seen_HC.sum():
         raise InputError("the test part has no observation")
     return BacktestResult(
         name=forecaster.name,
-        num_windows=count,
+        num_windows=count if most is None else min(most, count),
         mse=float(squared_H.sum() / seen_HC.sum()),
         mae=float(absolute_C.sum() / seen_HC.sum()),
         mase=_mean_mase(absolute_C, seen_HC.sum(axis=0), prepared),
@@ -194,8 +198,13 @@ def refuse_leak(
         )
 
 
-def _blocks(rows_TC: Float64Array, context: int, horizon: int) -> Iterator[tuple[Float64Array, Float64Array]]:
+def _blocks(
+    rows_TC: Float64Array, context: int, horizon: int, most: int | None
+) -> Iterator[tuple[Float64Array, Float64Array]]:
     contexts_NLC, targets_NHC = cut_windows(rows_TC, context, horizon)
+    if most is not None and most < len(contexts_NLC):
+        spread = np.linspace(0, len(contexts_NLC) - 1, most).round().astype(int)
+        contexts_NLC, targets_NHC = contexts_NLC[spread], targets_NHC[spread]
     for first in range(0, len(contexts_NLC), _BLOCK_WINDOWS):
         yield contexts_NLC[first : first + _BLOCK_WINDOWS], targets_NHC[first : first + _BLOCK_WINDOWS]
 
@@ -208,14 +217,17 @@ def _predicted(fitted: Fitted, name: str, context_NLC: Float64Array, target_NHC:
     return forecast_NHC
 
 
-def _intervals(fitted: Fitted, forecaster: Forecaster, prepared: Prepared, level: float) -> Intervals | None:
+def _intervals(
+    fitted: Fitted, forecaster: Forecaster, prepared: Prepared, level: float, most: int | None
+) -> Intervals | None:
     split, context, horizon = prepared.split, forecaster.context, forecaster.horizon
     rows_TC = prepared.scaled_TC[max(0, split.train - context) : split.past]
-    if not split.validate or num_windows(len(rows_TC), context, horizon) < level / (1 - level):
+    count = num_windows(len(rows_TC), context, horizon)
+    if not split.validate or min(count, most or count) < level / (1 - level):
         return None
     blocks = [
         (target, _predicted(fitted, forecaster.name, seen, target))
-        for seen, target in _blocks(rows_TC, context, horizon)
+        for seen, target in _blocks(rows_TC, context, horizon, most)
     ]
     targets: Sequence[Float64Array] = [target for target, _ in blocks]
     return calibrate(np.concatenate(targets), np.concatenate([made for _, made in blocks]), level)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.forecast.windows import History, cut_windows
+from fullduplex.forecast.windows import History, cut_windows, filled
 
 __all__ = [
     "FittedLinear",
@@ -70,23 +70,23 @@ class FittedLinear:
 
     Args:
         weights_LH: shape (L, H).
+        season: where a missing value is looked up first.
     """
 
     weights_LH: Float64Array
+    season: int = 1
 
     def predict(self, context_NLC: Float64Array) -> Float64Array:
-        """Forecasts of shape (N, H, C).
+        """Forecasts of shape (N, H, C); missing values (NaN) are filled from the context's own past (`filled`).
 
         Raises:
-            InputError: a value is missing, or the context has another length.
+            InputError: a channel is missing in a whole context, or the context has another length.
         """
         if context_NLC.shape[1] != len(self.weights_LH):
             raise InputError(
                 f"a context of {context_NLC.shape[1]} steps; this map was fitted on {len(self.weights_LH)}"
             )
-        if not np.isfinite(context_NLC).all():
-            raise InputError("a context holds a missing or infinite value; fill gaps first (--gaps linear)")
-        z_NLC, mean_N1C, std_N1C = _standardised(context_NLC)
+        z_NLC, mean_N1C, std_N1C = _standardised(filled(context_NLC, self.season))
         y_NHC = np.matmul(z_NLC.transpose(0, 2, 1), self.weights_LH).transpose(0, 2, 1)
         return y_NHC * std_N1C + mean_N1C
 
@@ -134,7 +134,7 @@ class LinearForecaster:
             raise InputError("every training window has a missing value; fill gaps first (--gaps linear)")
         # Least squares instead of a solve: standardised windows lie in a plane, so without a ridge the system is singular.
         weights_LH = np.linalg.lstsq(gram_LL + self.ridge * np.eye(self.context), moment_LH, rcond=None)[0]
-        return FittedLinear(weights_LH=np.asarray(weights_LH, np.float64))
+        return FittedLinear(weights_LH=np.asarray(weights_LH, np.float64), season=history.season)
 
 
 def _standardised(context_NLC: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:

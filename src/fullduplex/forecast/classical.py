@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import ConfigError, InputError, MissingExtraError
-from fullduplex.forecast.windows import History
+from fullduplex.base.errors import ConfigError, MissingExtraError
+from fullduplex.forecast.windows import History, filled
 
 __all__ = ["CLASSICAL", "ClassicalForecaster", "FittedClassical"]
 
@@ -24,13 +24,12 @@ class FittedClassical:
     horizon: int
 
     def predict(self, context_NLC: Float64Array) -> Float64Array:
-        """Forecasts of shape (N, H, C).
+        """Forecasts of shape (N, H, C); missing values (NaN) are filled from the context's own past.
 
         Raises:
-            InputError: a value is missing.
+            InputError: a channel is missing in a whole context.
         """
-        if not np.isfinite(context_NLC).all():
-            raise InputError("a context holds a missing or infinite value; fill gaps first (--gaps linear)")
+        context_NLC = filled(context_NLC, self.season)
         count, _, channels = context_NLC.shape
         forecast_NHC = np.empty((count, self.horizon, channels))
         for index in range(count):

@@ -10,7 +10,7 @@ import numpy as np
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import InputError
 
-__all__ = ["ETT_HOURLY", "History", "Split", "cut_windows", "num_windows", "split_by_share"]
+__all__ = ["ETT_HOURLY", "History", "Split", "cut_windows", "filled", "num_windows", "split_by_share"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +97,30 @@ def cut_windows(values_TC: Float64Array, context: int, horizon: int) -> tuple[Fl
     views = np.lib.stride_tricks.sliding_window_view(values_TC, context + horizon, axis=0)
     views_NWC = views.transpose(0, 2, 1)
     return views_NWC[:, :context], views_NWC[:, context:]
+
+
+def filled(context_NLC: Float64Array, season: int = 1) -> Float64Array:
+    """Contexts without missing values (NaN), each filled from its own past; what holds none comes back as it is.
+
+    A missing value takes that of a season before, else the one just before; at the start of a context, the first that is
+    there.
+
+    Raises:
+        InputError: a channel of a context has no value at all, or a value is infinite.
+    """
+    if np.isfinite(context_NLC).all():
+        return context_NLC
+    if np.isinf(context_NLC).any():
+        raise InputError("a context holds an infinite value; mark missing values as NaN")
+    if np.isnan(context_NLC).all(axis=1).any():
+        raise InputError("a channel is missing in a whole context; give a longer context or leave the channel out")
+    made_NLC = context_NLC.copy()
+    first_NC = (~np.isnan(made_NLC)).argmax(axis=1)
+    head_NC = np.take_along_axis(made_NLC, first_NC[:, None], axis=1)[:, 0]
+    for step in range(made_NLC.shape[1]):
+        row_NC = made_NLC[:, step]
+        gone_NC = np.isnan(row_NC)
+        if gone_NC.any():
+            before_NC = made_NLC[:, step - season] if step >= season else made_NLC[:, step - 1] if step else head_NC
+            made_NLC[:, step] = np.where(gone_NC, np.where(step < first_NC, head_NC, before_NC), row_NC)
+    return made_NLC

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fullduplex.base.errors import ConfigError, InputError  # noqa: E402
+from fullduplex.forecast.timemixer import gelu_map  # noqa: E402
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig, scale_lengths  # noqa: E402
 from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix, split_by_dft  # noqa: E402
 from fullduplex.forecast.timemixer.mixing import PastMixing, ScaleMixer  # noqa: E402
@@ -93,6 +94,37 @@ def test_the_moving_average_is_its_loop_and_its_matrix(length: int, kernel: int)
     assert torch.allclose(x @ moving_average_matrix(length, kernel).double(), moving_average(x, kernel), atol=1e-6)
 
 
+@pytest.mark.parametrize("pair", [(gelu_map.gelu_then_features, gelu_map.gelu_then_features_ref),
+                                  (gelu_map.gelu_then_steps, gelu_map.gelu_then_steps_ref)])  # fmt: skip
+def test_gelu_and_map_in_one_step_are_their_slow_twins_forwards_and_backwards(pair) -> None:
+    fast, slow = pair
+    generator = torch.Generator().manual_seed(0)
+    size = (5, 7) if fast is gelu_map.gelu_then_features else (7, 5)
+    inputs = [
+        torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in (size, (4, 5), (4,))
+    ]
+    assert torch.allclose(fast(*inputs), slow(*inputs), atol=1e-12)
+    assert torch.autograd.gradcheck(fast, inputs)
+
+
+def test_the_summed_forecast_is_the_published_order_of_maps() -> None:
+    """Along time for every feature, then along features, then summed over scales."""
+    config = small()
+    model = model_of(config)
+    hidden = [torch.randn(4, 6, length, generator=torch.Generator().manual_seed(1)) for length in scale_lengths(config)]
+    published = torch.stack(
+        [model.project(head(x).permute(1, 2, 0)) for head, x in zip(model.heads, hidden, strict=True)]
+    )
+    assert torch.allclose(model._forecast(hidden, (), 2), published.sum(0).reshape(2, 3, 8), atol=1e-5)
+
+
+def test_the_embedding_is_the_circular_convolution_it_is_kept_as() -> None:
+    for per_channel in (True, False):
+        model = model_of(small(per_channel=per_channel))
+        x = torch.randn(5, 1 if per_channel else 3, 32, generator=torch.Generator().manual_seed(1))
+        assert torch.allclose(model._convolved(x.transpose(0, 1)).transpose(0, 1), model.embed(x), atol=1e-5)
+
+
 def test_fault_1_every_channel_gets_the_calendar_of_its_own_window() -> None:
     config = small(num_marks=2)
     model, x = model_of(config), windows(config)
@@ -139,7 +171,7 @@ def test_fault_8_where_channels_mix_a_block_keeps_its_residual_and_its_feed_forw
     config = small(per_channel=False)
     torch.manual_seed(0)
     block = PastMixing(config)
-    scales = [torch.randn(2, 4, length) for length in scale_lengths(config)]
+    scales = [torch.randn(4, 2, length) for length in scale_lengths(config)]  # four features
     assert not torch.equal(block(scales)[0], scales[0])
     torch.nn.init.zeros_(block.out.narrow.weight)
     torch.nn.init.zeros_(block.out.narrow.bias)

@@ -5,33 +5,32 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import InputError
-from fullduplex.forecast.backtest import BacktestResult, Fitted, Forecaster, Prepared, backtest, prepare
-from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive
-from fullduplex.forecast.classical import CLASSICAL, ClassicalForecaster
-from fullduplex.forecast.conformal import Intervals, calibrate
+from fullduplex.forecast.api.choice import BASELINES, MODELS, classical_installed, default_context, make_forecaster
+from fullduplex.forecast.api.forecaster import SeriesForecaster
+from fullduplex.forecast.backtest import BacktestResult, Forecaster, Prepared, backtest, prepare
+from fullduplex.forecast.classical import CLASSICAL
 from fullduplex.forecast.picture import draw_forecast
 from fullduplex.forecast.series import ReadConfig, Series, read_series, season_of
-from fullduplex.forecast.windows import ETT_HOURLY, History, Split, cut_windows, num_windows
+from fullduplex.forecast.windows import ETT_HOURLY, Split, num_windows
 
-__all__ = ["MODELS", "main"]
+__all__ = ["main"]
 
-MODELS = ("seasonal-naive", "linear", "timemixer", *CLASSICAL)
-
-_CALIBRATION_WINDOWS = 500  # of a classical model far fewer: each is a fit
-_CLASSICAL_WINDOWS = 20
+_CLASSICAL_FITS = 40  # of each classical model, for the table: AutoETS takes half a second a series and window
 
 _ABOUT = """\
 Forecasts every series of a CSV or Parquet file. Before it does, each model is fitted on the older rows and tried on
 every window of the newest ones; the model with the least absolute error there makes the forecast, and its errors there
 become the prediction interval. Seasonal naive and a closed-form linear map are always in the table: a model that
-does not beat them is not worth its time.
+does not beat them is not worth its time. Where statsforecast is installed, AutoETS and AutoTheta are there too, on a few
+windows, for each is a fit; they make the forecast only if --models names them.
 
   fullduplex forecast load.csv --horizon 24
   fullduplex forecast load.csv --horizon 96 --models seasonal-naive,linear,timemixer
@@ -47,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help=".csv or .parquet, one column a series, or long with --series")
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="steps to forecast")
     parser.add_argument("--context", type=int, metavar="L", help="steps a model sees (default: 96 or more, see below)")
-    parser.add_argument("--models", default="seasonal-naive,linear", metavar="M,M,…", help=", ".join(MODELS))
+    parser.add_argument(
+        "--models",
+        metavar="M,M,…",
+        help=f"beside the baselines: {', '.join(MODELS)} (default: classical ones, if there)",
+    )
     parser.add_argument("--season", type=int, metavar="N", help="steps of a season (default: from the times)")
     parser.add_argument("--level", type=float, default=0.9, metavar="P", help="of the interval (default: 0.9)")
     parser.add_argument(
@@ -88,12 +91,11 @@ def main(argv: list[str]) -> int:
             f"--horizon {arguments.horizon} of {len(series.values_TC)} rows; expected less than half of the rows"
         )
     split = _split(arguments.split, len(series.values_TC), arguments.horizon)
-    context = _context(arguments, split, season)
+    if arguments.context is not None and arguments.context < 1:
+        raise InputError(f"--context is {arguments.context}; expected 1 or more")
+    context = arguments.context or default_context(split.train, arguments.horizon, season)
     prepared = prepare(series.values_TC, split, season)
-    forecasters = [
-        _forecaster(name.strip(), arguments, context, measuring=True) for name in arguments.models.split(",")
-    ]
-    results = [_measured(forecaster, prepared, arguments.level) for forecaster in forecasters]
+    results = _all_measured(arguments, context, prepared)
     head: dict[str, object] = {
         "rows": len(series.values_TC),
         "series": list(series.names),
@@ -106,17 +108,33 @@ def main(argv: list[str]) -> int:
     }
     if arguments.backtest:
         return _show(arguments, head, results, None)
-    best = min(results, key=lambda result: result.mae).name
-    chosen = _forecaster(best, arguments, context, measuring=False)
-    made = _forecast(chosen, prepared, series, arguments.level)
+    best = _best(arguments, results)
+    made = _forecast(best, arguments, context, series, season)
     if arguments.out is not None:
-        _write(arguments.out, series, made, chosen.name, arguments.level)
+        _write(arguments.out, series, made, best, arguments.level)
     head |= {
-        "model": chosen.name,
+        "model": best,
         "times": series.future_times(arguments.horizon),
         **{name: _finite(value) for name, value in zip(("forecast", "lower", "upper"), made, strict=True)},
     }
     return _show(arguments, head, results, made)
+
+
+def _best(arguments: argparse.Namespace, results: list[BacktestResult]) -> str:
+    """The least absolute error; models measured on other windows are candidates only where they were asked for."""
+    asked = {name.strip() for name in (arguments.models or "").split(",")}
+    candidates = [result for result in results if result.name in BASELINES or result.name in asked]
+    return min(candidates, key=lambda result: result.mae).name
+
+
+def _forecast(
+    name: str, arguments: argparse.Namespace, context: int, series: Series, season: int
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Forecast, lower and upper end in the units of the file."""
+    model = _forecaster(name, arguments, context, measuring=False)
+    made = SeriesForecaster(horizon=arguments.horizon, model=model, season=season, level=arguments.level)
+    forecast = made.fit(series).predict()
+    return forecast.mean_HC, forecast.lower_HC, forecast.upper_HC
 
 
 def _read_config(arguments: argparse.Namespace) -> ReadConfig:
@@ -145,83 +163,62 @@ def _split(text: str, num_rows: int, horizon: int) -> Split:
     return Split(train=num_rows - tested - validated, validate=validated, test=tested)
 
 
-def _context(arguments: argparse.Namespace, split: Split, season: int) -> int:
-    if arguments.context is not None:
-        return int(arguments.context)
-    wanted = max(96, 2 * season)
-    # A short file: leave the closed-form map as many windows to learn from as the context is long.
-    return max(min(wanted, (split.train - arguments.horizon) // 2), min(season, split.train), 1)
+def _named(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The models of the table: the baselines always, what was asked for, and classical models where they are there."""
+    asked = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    unknown = [name for name in asked if name not in MODELS]
+    if unknown:
+        raise InputError(f"no model {unknown[0]!r}; expected {', '.join(MODELS)}")
+    if arguments.models is None and classical_installed():
+        asked = list(CLASSICAL)
+    return (*BASELINES, *(name for name in dict.fromkeys(asked) if name not in BASELINES))
 
 
 def _forecaster(name: str, arguments: argparse.Namespace, context: int, *, measuring: bool) -> Forecaster:
-    horizon: int = arguments.horizon
-    if name == "seasonal-naive":
-        return SeasonalNaive(context=context, horizon=horizon)
-    if name == "linear":
-        return LinearForecaster(context=context, horizon=horizon)
-    if name in CLASSICAL:
-        return ClassicalForecaster(name=name, context=context, horizon=horizon)
-    if name == "timemixer":
-        return _timemixer(arguments, context, measuring)
-    raise InputError(f"no model {name!r}; expected {', '.join(MODELS)}")
-
-
-def _timemixer(arguments: argparse.Namespace, context: int, measuring: bool) -> Forecaster:
     from tqdm import tqdm
 
-    from fullduplex.forecast.timemixer.config import TimeMixerConfig
-    from fullduplex.forecast.timemixer.fit import TimeMixerFitConfig, TimeMixerForecaster
-
-    scales = max(0, min(3, int(np.log2(max(1, context // 4)))))
-    bar = tqdm(unit=" steps", desc="timemixer", file=sys.stderr, disable=None, leave=False)
+    bars: list[tqdm[Any]] = []  # drawn at the first step: most models have none
 
     def report(_step: object) -> None:
-        bar.update()
+        if not bars:
+            bars.append(tqdm(unit=" steps", desc=name, file=sys.stderr, disable=None, leave=False))
+        bars[0].update()
 
-    return TimeMixerForecaster(
-        config=TimeMixerConfig(context=context, horizon=arguments.horizon, num_channels=1, num_scales=scales),
-        fit_config=TimeMixerFitConfig(num_epochs=arguments.epochs, seed=arguments.seed),
+    return make_forecaster(
+        name,
+        context=context,
+        horizon=arguments.horizon,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
         folder=None if arguments.run is None else arguments.run / ("backtest" if measuring else "forecast"),
         report=report,
     )
 
 
-def _measured(forecaster: Forecaster, prepared: Prepared, level: float) -> BacktestResult:
+def _measured(
+    name: str, arguments: argparse.Namespace, context: int, prepared: Prepared, most: int | None
+) -> BacktestResult:
     from tqdm import tqdm
 
-    total = num_windows(prepared.split.test + forecaster.context, forecaster.context, forecaster.horizon)
-    with tqdm(total=total, unit=" windows", desc=forecaster.name, file=sys.stderr, disable=None, leave=False) as bar:
+    forecaster = _forecaster(name, arguments, context, measuring=True)
+    total = num_windows(prepared.split.test + context, context, forecaster.horizon)
+    with tqdm(
+        total=min(total, most or total), unit=" windows", desc=name, file=sys.stderr, disable=None, leave=False
+    ) as bar:
         progress: Callable[[int], object] = bar.update
-        return backtest(forecaster, prepared, level=level, progress=progress)
+        return backtest(forecaster, prepared, level=arguments.level, most=most, progress=progress)
 
 
-def _forecast(
-    chosen: Forecaster, prepared: Prepared, series: Series, level: float
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Forecast, lower and upper end in the units of the file.
-
-    The rows that calibrate the interval are the newest ones the model was not fitted on; it is fitted on those before.
-    """
-    held = max(min(len(series.values_TC) // 5, _CALIBRATION_WINDOWS + chosen.horizon), chosen.horizon)
-    scaled_TC = prepared.scaler.scale(series.values_TC)
-    older_TC = scaled_TC[:-held]
-    fitted = chosen.fit(History(train_TC=older_TC, validate_TC=scaled_TC[-held:], season=prepared.season))
-    intervals = _calibrated(fitted, chosen, scaled_TC[-held - chosen.context :], level)
-    forecast_HC = fitted.predict(scaled_TC[None, -chosen.context :])[0]
-    lower_HC, upper_HC = intervals.around(forecast_HC)
-    back = prepared.scaler.unscale
-    return back(forecast_HC), back(lower_HC), back(upper_HC)
-
-
-def _calibrated(fitted: Fitted, chosen: Forecaster, rows_TC: Float64Array, level: float) -> Intervals:
-    context_NLC, target_NHC = cut_windows(rows_TC, chosen.context, chosen.horizon)
-    if chosen.name in CLASSICAL:
-        spread = np.unique(np.linspace(0, len(context_NLC) - 1, _CLASSICAL_WINDOWS).astype(int))
-        context_NLC, target_NHC = context_NLC[spread], target_NHC[spread]
-    if len(context_NLC) < level / (1 - level):
-        # Too few forecasts were ever made to know; an interval without ends is the honest one.
-        return Intervals(width_HC=np.full(target_NHC.shape[1:], np.inf), level=level)
-    return calibrate(target_NHC, fitted.predict(context_NLC), level)
+def _all_measured(arguments: argparse.Namespace, context: int, prepared: Prepared) -> list[BacktestResult]:
+    """Every model over all windows; classical ones over a few, with the linear map on the same few beside them."""
+    names = _named(arguments)
+    results = [_measured(name, arguments, context, prepared, None) for name in names if name not in CLASSICAL]
+    few = max(1, _CLASSICAL_FITS // prepared.scaled_TC.shape[1])
+    slow = [_measured(name, arguments, context, prepared, few) for name in names if name in CLASSICAL]
+    if slow and slow[0].num_windows < results[0].num_windows:
+        beside = _measured("linear", arguments, context, prepared, few)
+        slow.append(replace(beside, name=f"linear, those {beside.num_windows}"))
+    return [*results, *slow]
 
 
 def _finite(values_HC: Float64Array) -> list[list[float | None]]:
@@ -252,11 +249,11 @@ def _show(
     names = cast("list[str]", head["series"])
     print(f"{head['rows']} rows of {len(names)} series, step {head['frequency']}, season {head['season']}")
     print(f"rows for training, validation, test: {head['split']}; errors in deviations of the training rows\n")
-    print(f"{'model':<16}{'windows':>8}{'MSE':>9}{'MAE':>9}{'MASE':>9}{f'inside {arguments.level:.0%}':>12}")
+    print(f"{'model':<18}{'windows':>8}{'MSE':>9}{'MAE':>9}{'MASE':>9}{f'inside {arguments.level:.0%}':>12}")
     for result in results:
         mase = "-" if result.mase is None else f"{result.mase:.3f}"
         share = "-" if result.coverage is None else f"{result.coverage:.1%}"
-        print(f"{result.name:<16}{result.num_windows:>8}{result.mse:>9.4f}{result.mae:>9.4f}{mase:>9}{share:>12}")
+        print(f"{result.name:<18}{result.num_windows:>8}{result.mse:>9.4f}{result.mae:>9.4f}{mase:>9}{share:>12}")
     if made is None:
         return 0
     times = cast("list[str]", head["times"])

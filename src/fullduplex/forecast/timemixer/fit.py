@@ -19,7 +19,7 @@ from fullduplex.base.errors import ConfigError, FormatError, InputError
 from fullduplex.base.record import hash_bytes
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig
 from fullduplex.forecast.timemixer.model import TimeMixer
-from fullduplex.forecast.windows import History, cut_windows, num_windows
+from fullduplex.forecast.windows import History, cut_windows, filled, num_windows
 from fullduplex.nn.archive import read_archive, write_archive
 from fullduplex.train.checkpoint import load_checkpoint
 from fullduplex.train.data import ShuffledBatches
@@ -60,19 +60,25 @@ class TimeMixerFitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedTimeMixer:
-    """A trained model; `losses` are the validation errors of the epochs, empty where nothing was validated."""
+    """A trained model.
+
+    Args:
+        model: its weights.
+        losses: the validation errors of the epochs, empty where nothing was validated.
+        season: where a missing value is looked up first.
+    """
 
     model: TimeMixer
     losses: tuple[float, ...] = ()
+    season: int = 1
 
     def predict(self, context_NLC: Float64Array) -> Float64Array:
-        """Forecasts of shape (N, H, C) for contexts of shape (N, L, C).
+        """Forecasts of shape (N, H, C) for contexts of shape (N, L, C); missing values are filled from their own past.
 
         Raises:
-            InputError: a value is missing or infinite, or the shape is not the model's.
+            InputError: a channel is missing in a whole context, or the shape is not the model's.
         """
-        if not np.isfinite(context_NLC).all():
-            raise InputError("a context holds a missing or infinite value; fill gaps first (--gaps linear)")
+        context_NLC = filled(context_NLC, self.season)
         self.model.eval()
         parts: list[np.ndarray] = []
         with torch.no_grad():
@@ -86,8 +92,14 @@ class FittedTimeMixer:
         config = self.model.config
         plain = {name: getattr(config, name) for name in config.__dataclass_fields__ if name != "mixing"}
         mixing = {name: getattr(config.mixing, name) for name in config.mixing.__dataclass_fields__}
-        payload = {"config": plain, "mixing": mixing, "model": self.model.state_dict(), "losses": list(self.losses)}
-        write_archive(path, cast("dict[str, object]", payload))
+        payload: dict[str, object] = {
+            "config": plain,
+            "mixing": mixing,
+            "model": self.model.state_dict(),
+            "losses": list(self.losses),
+        }
+        payload["season"] = self.season
+        write_archive(path, payload)
 
     @classmethod
     def load(cls, path: Path) -> "FittedTimeMixer":
@@ -97,13 +109,14 @@ class FittedTimeMixer:
             FormatError: the file is damaged or of another kind.
         """
         saved = read_archive(path)
-        if saved.keys() != {"config", "mixing", "model", "losses"}:
+        if saved.keys() != {"config", "mixing", "model", "losses", "season"}:
             raise FormatError(f"{path.name} holds {sorted(saved)}; expected a fitted TimeMixer")
         mixing = MixingConfig(**cast("dict[str, object]", saved["mixing"]))  # type: ignore[arg-type]
         config = TimeMixerConfig(**cast("dict[str, object]", saved["config"]), mixing=mixing)  # type: ignore[arg-type]
         model = TimeMixer(config)
         model.load_state_dict(cast("dict[str, Tensor]", saved["model"]))
-        return cls(model=model, losses=tuple(cast("list[float]", saved["losses"])))
+        losses = tuple(cast("list[float]", saved["losses"]))
+        return cls(model=model, losses=losses, season=cast("int", saved["season"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,18 +154,18 @@ class TimeMixerForecaster:
     def fit(self, history: History) -> FittedTimeMixer:
         """Train on `history.train_TC`, keep the epoch that is best on `history.validate_TC` (without it, the last).
 
+        What a window sees is filled from the past (`filled`); a missing value it should forecast does not count.
+
         Raises:
-            InputError: a value is missing, or the rows do not fill one window.
+            InputError: a channel has no value, one is infinite, or the rows do not fill one window.
             DivergedError: a loss is no longer finite; lower `peak_lr`.
         """
-        if not np.isfinite(history.past_TC).all():
-            raise InputError("the past holds a missing or infinite value; fill gaps first (--gaps linear)")
         how = self.fit_config
         config = replace(self.config, num_channels=history.train_TC.shape[1])
         with torch.random.fork_rng():
             torch.manual_seed(how.seed)
             model = TimeMixer(config)
-        batches = _batches(history.train_TC, config, how)
+        batches = _batches(history, config, how)
         steps_per_epoch = batches.num_items // batches.batch_size
         num_steps = how.num_epochs * steps_per_epoch
         train_config = TrainConfig(
@@ -183,7 +196,7 @@ class TimeMixerForecaster:
         )
         if best.weights is not None:
             model.load_state_dict(best.weights)
-        return FittedTimeMixer(model=model, losses=tuple(best.losses))
+        return FittedTimeMixer(model=model, losses=tuple(best.losses), season=history.season)
 
 
 class _Best:
@@ -191,6 +204,7 @@ class _Best:
 
     def __init__(self, history: History, config: TimeMixerConfig, folder: Path | None) -> None:
         self.losses: list[float] = []
+        self.season = history.season
         self.weights: dict[str, Tensor] | None = None
         self.path = None if folder is None else folder / "best.ckpt"
         # The first window's context is the end of the training rows; nothing that is forecast was trained on.
@@ -202,8 +216,8 @@ class _Best:
         if self.windows is None:
             return {}
         context_NLC, target_NHC = self.windows
-        forecast_NHC = FittedTimeMixer(model=cast("TimeMixer", model)).predict(context_NLC)
-        loss = float(np.mean((forecast_NHC - target_NHC) ** 2))
+        forecast_NHC = FittedTimeMixer(model=cast("TimeMixer", model), season=self.season).predict(context_NLC)
+        loss = float(np.nanmean((forecast_NHC - target_NHC) ** 2))
         if not self.losses or loss < min(self.losses):
             self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         self.losses.append(loss)
@@ -230,15 +244,24 @@ def _checkpoint(folder: Path, history: History, config: TimeMixerConfig, how: Ti
     return folder / "last.ckpt"
 
 
-def _batches(train_TC: Float64Array, config: TimeMixerConfig, how: TimeMixerFitConfig) -> ShuffledBatches[Tensor]:
+def _batches(history: History, config: TimeMixerConfig, how: TimeMixerFitConfig) -> ShuffledBatches[Tensor]:
+    train_TC = history.train_TC
     length = config.context + config.horizon
     count = num_windows(len(train_TC), config.context, config.horizon)
     if count < 1:
         raise InputError(f"{len(train_TC)} rows to train on; a window needs {config.context} + {config.horizon}")
-    windows_NCW = torch.from_numpy(train_TC.astype(np.float32)).unfold(0, length, 1)
+    seen_TC = filled(train_TC[None], history.season)[0]
+    windows_NCW, seen_NCW = (
+        torch.from_numpy(rows.astype(np.float32)).unfold(0, length, 1) for rows in (train_TC, seen_TC)
+    )
 
     def collate(indices: Int64Array) -> Tensor:
-        return windows_NCW[torch.from_numpy(indices)]
+        chosen = torch.from_numpy(indices)
+        if seen_TC is train_TC or np.shares_memory(seen_TC, train_TC):
+            return windows_NCW[chosen]
+        batch_BCW = windows_NCW[chosen]
+        batch_BCW[..., : config.context] = seen_NCW[chosen][..., : config.context]
+        return batch_BCW
 
     return ShuffledBatches(collate=collate, num_items=count, batch_size=min(how.batch_size, count), seed=how.seed)
 
@@ -248,6 +271,9 @@ def _loss_of(name: str) -> Callable[[nn.Module, Tensor], Tensor]:
 
     def loss(model: nn.Module, batch_BCW: Tensor) -> Tensor:
         context = cast("TimeMixer", model).config.context
-        return measure(model(batch_BCW[..., :context]), batch_BCW[..., context:])
+        made, target = model(batch_BCW[..., :context]), batch_BCW[..., context:]
+        present = ~target.isnan()
+        # Where nothing is missing the mean is the plain one; an empty batch has no gradient to give.
+        return measure(made, target) if present.all() else measure(made[present], target[present]).nan_to_num(0.0)
 
     return loss

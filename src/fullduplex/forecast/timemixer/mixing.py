@@ -1,17 +1,19 @@
 """Past-decomposable mixing, equations 2 to 5 of arXiv:2405.14616.
 
-Axes: N rows, D features, T steps of one scale. A list holds the scales, the finest first.
+Axes: D features, N rows, T steps of one scale. A list holds the scales, the finest first. With features first and steps
+last, a map along time and a map along features are both one plain matrix product, without a copy of the data.
 """
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fullduplex.forecast.timemixer.config import Direction, MixingConfig, TimeMixerConfig, scale_lengths
 from fullduplex.forecast.timemixer.decompose import moving_average_matrix, split_by_dft
+from fullduplex.forecast.timemixer.gelu_map import gelu_then_features, gelu_then_steps
 
 __all__ = ["FeedForward", "PastMixing", "ScaleMixer"]
 
@@ -38,24 +40,28 @@ class ScaleMixer(nn.Module):
         )
 
     def forward(self, scales: Sequence[Tensor]) -> list[Tensor]:
-        """The mixed scales, same shapes (N, D, T)."""
+        """The mixed scales, same shapes (D, N, T)."""
         mixed = list(scales)
         for (source, target), along_time in zip(self.hops, self.maps, strict=True):
-            mixed[target] = mixed[target] + along_time(mixed[source])
+            into, _, out_of = cast("nn.Sequential", along_time)
+            hidden_RT = into(mixed[source]).flatten(0, 1)
+            added = gelu_then_steps(hidden_RT, cast("Tensor", out_of.weight), cast("Tensor", out_of.bias))
+            mixed[target] = mixed[target] + added.reshape(mixed[target].shape)
         return mixed
 
 
 class FeedForward(nn.Module):
-    """Linear, GELU, linear along the features of (N, D, T)."""
+    """Linear, GELU, linear along the features of (D, N, T)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.widen = nn.Conv1d(width, hidden, 1)
-        self.narrow = nn.Conv1d(hidden, width, 1)
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = nn.Linear(hidden, width)
 
-    def forward(self, x_NDT: Tensor) -> Tensor:
+    def forward(self, x_DNT: Tensor) -> Tensor:
         """Same shape as the input."""
-        return self.narrow(F.gelu(self.widen(x_NDT)))
+        hidden_FR = torch.addmm(self.widen.bias.unsqueeze(1), self.widen.weight, x_DNT.flatten(1))
+        return gelu_then_features(hidden_FR, self.narrow.weight, self.narrow.bias).reshape(x_DNT.shape)
 
 
 class PastMixing(nn.Module):
@@ -79,20 +85,20 @@ class PastMixing(nn.Module):
             self.register_buffer(f"mean_{index}", moving_average_matrix(length, config.mixing.kernel), persistent=False)
 
     def forward(self, scales: Sequence[Tensor]) -> list[Tensor]:
-        """The next features of every scale, same shapes (N, D, T)."""
+        """The next features of every scale, same shapes (D, N, T)."""
         if self.mixing.decomposition == "none":
-            mixed = self.season([self._crossed(x_NDT) for x_NDT in scales])
-            return [x_NDT + self.out(y_NDT) for x_NDT, y_NDT in zip(scales, mixed, strict=True)]
-        seasons, trends = zip(*(self._split(index, x_NDT) for index, x_NDT in enumerate(scales)), strict=True)
-        seasons = self.season([self._crossed(s_NDT) for s_NDT in seasons])
-        trends = self.trend([self._crossed(t_NDT) for t_NDT in trends])
+            mixed = self.season([self._crossed(x_DNT) for x_DNT in scales])
+            return [x_DNT + self.out(y_DNT) for x_DNT, y_DNT in zip(scales, mixed, strict=True)]
+        seasons, trends = zip(*(self._split(index, x_DNT) for index, x_DNT in enumerate(scales)), strict=True)
+        seasons = self.season([self._crossed(s_DNT) for s_DNT in seasons])
+        trends = self.trend([self._crossed(t_DNT) for t_DNT in trends])
         return [x + self.out(s + t) for x, s, t in zip(scales, seasons, trends, strict=True)]
 
-    def _crossed(self, x_NDT: Tensor) -> Tensor:
-        return x_NDT if self.cross is None else self.cross(x_NDT)
+    def _crossed(self, x_DNT: Tensor) -> Tensor:
+        return x_DNT if self.cross is None else self.cross(x_DNT)
 
-    def _split(self, index: int, x_NDT: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, index: int, x_DNT: Tensor) -> tuple[Tensor, Tensor]:
         if self.mixing.decomposition == "dft":
-            return split_by_dft(x_NDT, min(self.mixing.top_k, x_NDT.shape[-1] // 2))
-        trend_NDT = torch.matmul(x_NDT, getattr(self, f"mean_{index}"))
-        return x_NDT - trend_NDT, trend_NDT
+            return split_by_dft(x_DNT, min(self.mixing.top_k, x_DNT.shape[-1] // 2))
+        trend_DNT = torch.matmul(x_DNT, getattr(self, f"mean_{index}"))
+        return x_DNT - trend_DNT, trend_DNT

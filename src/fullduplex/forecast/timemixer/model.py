@@ -1,11 +1,13 @@
 """TimeMixer: scales, past mixing and the sum of every scale's forecast (arXiv:2405.14616, equations 1 to 6).
 
-Axes: B windows, C channels, L context, H horizon, N rows (B C where every channel is alone, else B), D features, T steps
-of one scale, K calendar features. Nothing is kept on the module between calls: threads may share one.
+Axes: B windows, C channels, L context, H horizon, I input channels (1 where every channel is alone, else C), N rows (B C,
+else B), D features, T steps of one scale, K calendar features. Nothing is kept on the module between calls: threads may
+share one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -110,26 +112,47 @@ class TimeMixer(nn.Module):
         hidden: list[Tensor] = []
         marks = marks_BKL
         for index, scale_BCT in enumerate(scales):
-            rows = scale_BCT.reshape(-1, 1, scale_BCT.shape[-1]) if self.config.per_channel else scale_BCT
-            x_NDT = self.embed(rows)
+            # Rows lie window by window: all channels of one window, then those of the next.
+            rows_INT = (
+                scale_BCT.reshape(1, -1, scale_BCT.shape[-1]) if self.config.per_channel else scale_BCT.transpose(0, 1)
+            )
+            x_DNT = self._convolved(rows_INT)
             if self.embed_marks is not None and marks is not None:
                 if index:
                     marks = marks[..., marks.shape[-1] % self.config.factor :][..., :: self.config.factor]
-                m_BDT = self.embed_marks(marks.transpose(1, 2)).transpose(1, 2)
-                # Rows lie window by window, so every channel of a window gets the marks of that window.
+                m_DBT = self.embed_marks(marks.transpose(1, 2)).permute(2, 0, 1)
+                # So every channel of a window gets the marks of that window.
                 repeats = self.config.num_channels if self.config.per_channel else 1
-                x_NDT = x_NDT + m_BDT.repeat_interleave(repeats, dim=0)
-            hidden.append(F.dropout(x_NDT, _DROPOUT, self.training))
+                x_DNT = x_DNT + m_DBT.repeat_interleave(repeats, dim=1)
+            hidden.append(F.dropout(x_DNT, _DROPOUT, self.training))
         return hidden
 
+    def _convolved(self, x_INT: Tensor) -> Tensor:
+        """The circular convolution of three steps, from input channels I to features D, as one matrix product."""
+        taps_IKNT = torch.stack([x_INT.roll(1, -1), x_INT, x_INT.roll(-1, -1)], dim=1)
+        y_DR = self.embed.weight.flatten(1) @ taps_IKNT.flatten(0, 1).flatten(1)
+        return y_DR.reshape(-1, *x_INT.shape[1:])
+
     def _forecast(self, hidden: Sequence[Tensor], rest: Sequence[Tensor], num_windows: int) -> Tensor:
-        """Future-multipredictor mixing: the sum of what every scale forecasts (equation 6)."""
-        y_NDH = torch.stack([head(x_NDT) for head, x_NDT in zip(self.heads, hidden, strict=False)]).sum(0)
-        # One projection serves all scales, so it may follow the sum; its bias counts once for each of them.
-        y = F.linear(y_NDH.transpose(1, 2), self.project.weight, self.project.bias * len(self.heads)).transpose(1, 2)
+        """Future-multipredictor mixing: the sum of what every scale forecasts (equation 6).
+
+        Published as a map along time, then one along features. They commute, and features first is D times less work; the
+        bias of the first then counts as often as the weights of the second add up to.
+        """
+        y: Tensor | None = None
+        weight_ID = self.project.weight
+        for head, x_DNT in zip(cast("Sequence[nn.Linear]", self.heads), hidden, strict=False):
+            x_IR = weight_ID @ x_DNT.flatten(1)
+            y_INH = F.linear(x_IR.reshape(-1, *x_DNT.shape[1:]), head.weight)
+            y_INH = y_INH + (weight_ID.sum(1, keepdim=True) * head.bias + self.project.bias[:, None]).unsqueeze(1)
+            y = y_INH if y is None else y + y_INH
+        assert y is not None
+        if self.config.per_channel:
+            return y.reshape(num_windows, self.config.num_channels, self.config.horizon)
+        y_BCH = y.transpose(0, 1)
         for head, trend_BCT in zip(self.trend_heads, rest, strict=False):
-            y = y + head(trend_BCT)
-        return y.reshape(num_windows, self.config.num_channels, self.config.horizon)
+            y_BCH = y_BCH + head(trend_BCT)
+        return y_BCH
 
     def _check(self, x_BCL: Tensor, marks_BKL: Tensor | None) -> None:
         config = self.config

@@ -1,0 +1,1 @@
+"""`fullduplex scaling`: how errors fall with parameters, data and compute."""
