@@ -47,7 +47,7 @@ def vus_pr(scores_T: Float64Array, labels_T: Int64Array, window: int = 100) -> f
     """
     _check(scores_T, labels_T)
     try:
-        from vus.utils.metrics import metricor
+        from vus.utils.metrics import metricor  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("vus (pip install --no-deps vus)", "forecast") from error
     *_, volume = metricor().RangeAUC_volume_opt(labels_T.astype(np.float64), scores_T, window)
@@ -65,8 +65,8 @@ def affiliation(flags_T: Int64Array, labels_T: Int64Array) -> Affiliation:
     if not flags_T.any():
         return Affiliation(precision=0.0, recall=0.0)
     try:
-        from vus.affiliation.generics import convert_vector_to_events
-        from vus.affiliation.metrics import pr_from_events
+        from vus.affiliation.generics import convert_vector_to_events  # pyright: ignore[reportMissingImports]
+        from vus.affiliation.metrics import pr_from_events  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("vus (pip install --no-deps vus)", "forecast") from error
     with contextlib.redirect_stdout(io.StringIO()):

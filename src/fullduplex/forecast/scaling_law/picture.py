@@ -50,5 +50,5 @@ def draw_law(path: Path, x_N: Float64Array, loss_N: Float64Array, law: Law, *, n
     first, last = law.exponent_interval
     panel.set_title(f"{law.chosen.form.text}: a = {law.exponent:.3g} ({first:.3g} to {last:.3g})")
     panel.grid(alpha=0.3, which="both")
-    panel.legend(fontsize="small")
+    panel.legend(fontsize="small", loc="upper right")
     figure.savefig(path, dpi=120)
