@@ -1,10 +1,13 @@
 """`fullduplex tune` on a tiny model in the Hugging Face layout: run, resume, check, export, and mistakes."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from fullduplex.assets.store import find
+from fullduplex.cli.arguments import default_brain
 from fullduplex.cli.main import main
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
@@ -106,3 +109,37 @@ def test_control_strings_in_texts_stay_text(model: Path) -> None:
 def test_silent_pairs_are_left_out_but_for_the_first_of_a_run() -> None:
     pairs = [("", ""), ("a", ""), ("", "b"), ("", ""), ("", ""), ("c", "d"), ("", ""), ("", "")]
     assert kept_pairs(pairs) == [("a", ""), ("", "b"), ("", ""), ("c", "d"), ("", "")]
+
+
+def test_slices_are_given_to_a_brain_that_was_taught_them() -> None:
+    assert default_brain(Namespace(policy="tdm")) == "small-duplex" == default_brain(Namespace(system="tdm"))
+    assert default_brain(Namespace(policy="turns")) == "small" == default_brain(Namespace())
+
+
+def test_examine_counts_what_the_committed_model_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if find("smollm2-135m-instruct") is None:
+        pytest.skip("asset missing; run: fullduplex assets get smollm2-135m-instruct")
+    facts = tmp_path / "facts.jsonl"
+    assert main(["data", "facts", str(facts), "--count", "3", "--part", "held-out", "--seed", "9"]) == 0
+    assert main(["data", "facts", str(facts)]) == 2  # it is there already
+    capsys.readouterr()
+    asked = ["tune", "examine", "--chats", str(facts), "--facts", str(facts), "--limit", "2"]
+    assert main([*asked, "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["waits"]["count"] >= 10 and table["waits"]["rate"] >= 0.8
+    assert table["begins"]["rate"] >= 0.5
+
+
+def test_ability_before_and_after(
+    model: Path, dialogues: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Factors that change nothing cost nothing; an untrained model guesses."""
+    out = tmp_path / "run"
+    assert run(model, dialogues, out, "--lr", "1e-12") == 0
+    capsys.readouterr()
+    asked = ["tune", "ability", "--model", str(model), "--chats", str(tmp_path / "chats.jsonl")]
+    assert main([*asked, "--adapter", str(out / "adapter.safetensors"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["after"]["perplexity"] == pytest.approx(figures["before"]["perplexity"], rel=1e-3)
+    assert figures["before"]["perplexity"] > 10
+    assert 0 <= figures["before"]["capitals"] < 0.7

@@ -328,3 +328,10 @@ def test_use_after_close_is_a_typed_error(model_path: Path) -> None:
         with pytest.raises(PortError, match="closed"):
             use()
     brain.close()
+
+
+@pytest.mark.parametrize("text", [" on it goes", "\n\nand more", "plain", "  ", "é 🙂"])
+def test_text_survives_tokens_with_its_blanks(brain: LlamaBrain, text: str) -> None:
+    """A blank at the beginning of a slice says that a sentence goes on."""
+    engine = brain._engine
+    assert engine.detokenize(engine.tokenize(text, False)) == text

@@ -23,6 +23,7 @@ _BATCH_TOKENS = 32
 _FLASH_ATTENTION_ON = 1
 _REPACK_WEIGHTS = False
 _TOP_K = 100  # candidates kept before top-p: sorting a vocabulary of 150,000 for each token costs more than it changes
+_LETTER = "a"
 _SENTENCE_END = re.compile(r"""(?!\.\.)[.?!]+["')\]]*\s*""")
 
 
@@ -54,6 +55,9 @@ class Engine:
             ) from None
         self._closed = False
         self._vocabulary = self._model.get_vocab()
+        self._letter = [
+            int(token) for token in self._vocabulary.tokenize(_LETTER, add_special=False, parse_special=False)
+        ]
         self.vocabulary_size = int(self._vocabulary.n_vocab)
         self.context_tokens = min(context, int(self._context.n_ctx), int(self._model.n_ctx_train) or context)
         self.batch_tokens = int(params.n_batch)
@@ -83,9 +87,13 @@ class Engine:
         return [int(token) for token in self._vocabulary.tokenize(text, add_special=False, parse_special=special)]
 
     def detokenize(self, tokens: list[int]) -> str:
-        """Text of tokens; a character that is not whole comes out as the replacement character."""
+        """Text of tokens, blanks at both ends kept; a character that is not whole comes out as the replacement character.
+
+        cyllama drops blanks at the beginning, so the tokens are put behind a letter, which is cut off again.
+        """
         self._require_open()
-        return str(self._vocabulary.detokenize(tokens, remove_special=False, unparse_special=False))
+        text = str(self._vocabulary.detokenize([*self._letter, *tokens], remove_special=False, unparse_special=False))
+        return text[len(_LETTER) :]
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends the reply."""
