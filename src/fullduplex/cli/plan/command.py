@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
 from fullduplex.hardware.device import System
 from fullduplex.hardware.figures import draw_capacity, draw_comparison
@@ -28,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
         "fullduplex plan sweep --model llama3-8b,mamba2-2.7b --device gpu,duplex --png capacity.png; "
         "fullduplex plan figure 11",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|sweep|stage|simulate|figure|list")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="serve|sweep|stage|simulate|replay|figure|list"
+    )
     serve = commands.add_parser("serve", help="do this many sessions fit, and how many would?")
     serve.add_argument("--sessions", type=int, metavar="N", help="also: the frame times with this many")
     sweep = commands.add_parser("sweep", help="capacity over the length of a conversation, models x devices")
@@ -41,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--prompt", type=int, default=1024, metavar="T", help="tokens of a prompt (default: 1024)")
     simulate = commands.add_parser("simulate", help="requests that come and go: waits and tails of a serving system")
     add_traffic(simulate)
+    again = commands.add_parser("replay", help="a real vLLM run: calibrate on its first part, predict the rest")
+    add_replay(again)
     for command in (serve, sweep):
         _add_load(command)
     for command in (serve, sweep, stage, simulate):
@@ -55,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("--per-expert", action="store_true", help="split by expert, not by the four memory spaces")
     figure.add_argument("--sensitivity", action="store_true", help="also: the same with other unknowns")
     listing = commands.add_parser("list", help="devices and models there are")
-    for command in (figure, listing):
+    for command in (again, figure, listing):
         command.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")
-    for command in (serve, sweep, stage, simulate, figure, listing):
+    for command in (serve, sweep, stage, simulate, again, figure, listing):
         command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return parser
 
@@ -106,7 +111,15 @@ def main(argv: list[str]) -> int:
     """Run one of the subcommands; exit status 0, or 1 when the asked sessions do not fit."""
     arguments = _parser().parse_args(argv)
     presets = load_presets(arguments.presets)
-    run = {"serve": _serve, "sweep": _sweep, "stage": _stage, "simulate": _simulate, "figure": _figure, "list": _list}
+    run = {
+        "serve": _serve,
+        "sweep": _sweep,
+        "stage": _stage,
+        "simulate": _simulate,
+        "replay": run_replay,
+        "figure": _figure,
+        "list": _list,
+    }
     return run[arguments.command](arguments, presets)
 
 

@@ -171,7 +171,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
                     decode=run.decoding, context_tokens=run.context, prompts=len(ended), prompt_tokens=prompt_tokens,
                     prompt_pairs=pairs,
                 )  # fmt: skip
-                cost = stage_cost(model, system, stage, skew=serving.skew)
+                cost = stage_cost(model, system, stage, skew=serving.skew, between=True)
                 _advance(run, books, ended, cost.seconds, cost.energy_j)
             else:
                 _advance(run, books, ended, *decode_cost(run.decoding, run.context))
