@@ -28,7 +28,7 @@ $(STAMPS)/talk: $(STAMPS)/venv pyproject.toml constraints.txt
 $(STAMPS)/dev: $(STAMPS)/talk
 	@echo "installing the tools for tests (torch is the CPU build)"
 	$(PIP) "torch==2.13.0"
-	$(PIP) --editable ".[talk,torch,tune,tasks,forecast,dev]"
+	$(PIP) --editable ".[talk,torch,tune,tasks,forecast,plan,dev]"
 	@touch $@
 
 $(STAMPS)/assets: $(STAMPS)/talk src/fullduplex/assets/catalogue.toml

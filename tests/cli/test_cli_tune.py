@@ -1,13 +1,11 @@
 """`fullduplex tune` on a tiny model in the Hugging Face layout: run, resume, check, export, and mistakes."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from fullduplex.assets.store import find
-from fullduplex.cli.arguments import default_brain
 from fullduplex.cli.main import main
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
@@ -109,11 +107,6 @@ def test_control_strings_in_texts_stay_text(model: Path) -> None:
 def test_silent_pairs_are_left_out_but_for_the_first_of_a_run() -> None:
     pairs = [("", ""), ("a", ""), ("", "b"), ("", ""), ("", ""), ("c", "d"), ("", ""), ("", "")]
     assert kept_pairs(pairs) == [("a", ""), ("", "b"), ("", ""), ("c", "d"), ("", "")]
-
-
-def test_slices_are_given_to_a_brain_that_was_taught_them() -> None:
-    assert default_brain(Namespace(policy="tdm")) == "small-duplex" == default_brain(Namespace(system="tdm"))
-    assert default_brain(Namespace(policy="turns")) == "small" == default_brain(Namespace())
 
 
 def test_examine_counts_what_the_committed_model_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ import logging
 
 from fullduplex.recipes.parts import BRAINS, TUNED, VOICES, PartsConfig
 
-__all__ = ["add_logging", "add_parts", "default_brain", "parts_from", "start_logging"]
+__all__ = ["add_logging", "add_parts", "parts_from", "start_logging"]
 
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
@@ -13,10 +13,11 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models")
     group.add_argument(
         "--brain",
+        default="small",
         metavar="NAME",
         help=f"{', '.join(BRAINS)} ({', '.join(BRAINS.values())}), {', '.join(TUNED)} (taught time slices), scripted "
         "(no model), any asset name, a .gguf file, or the URL of an OpenAI-compatible endpoint such as "
-        "http://localhost:11434/v1 (default: small; small-duplex with the policy tdm)",
+        "http://localhost:11434/v1",
     )
     group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint")
     group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")
@@ -35,7 +36,7 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
 def parts_from(arguments: argparse.Namespace, *, conversations: int = 1) -> PartsConfig:
     """The configuration that the options describe."""
     return PartsConfig(
-        brain=arguments.brain or default_brain(arguments),
+        brain=arguments.brain,
         brain_model=arguments.brain_model,
         brain_api_key=arguments.brain_api_key,
         voice=arguments.voice,
@@ -44,12 +45,6 @@ def parts_from(arguments: argparse.Namespace, *, conversations: int = 1) -> Part
         conversations=conversations,
         strict=arguments.strict,
     )
-
-
-def default_brain(arguments: argparse.Namespace) -> str:
-    """The brain when none is named: time slices want one that was taught them."""
-    chosen = (getattr(arguments, "policy", ""), getattr(arguments, "system", ""))
-    return "small-duplex" if "tdm" in chosen else "small"
 
 
 def add_logging(parser: argparse.ArgumentParser) -> None:

@@ -61,7 +61,7 @@ def talk(argv: list[str]) -> int:
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     arguments = parser.parse_args(argv)
-    if arguments.brain is None and arguments.policy == "turns":
+    if arguments.brain == "small":
         _offer_better_brain(arguments)
     return _serve(arguments, open_page=not arguments.no_browser)
 

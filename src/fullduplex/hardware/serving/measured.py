@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from fullduplex.base.errors import FormatError, InputError
+from fullduplex.base.errors import FormatError, InputError, MissingExtraError
 from fullduplex.hardware.calibrate import Fit
 from fullduplex.hardware.checks import positive
 from fullduplex.hardware.device import Device, System
@@ -82,8 +81,12 @@ def fit_run(run: Run, model: Model, device: Device, blocks: Blocks, until_s: flo
     """The constants with the least mean error of E2E and of the time per token among requests that ended by `until_s`.
 
     Nothing measured after `until_s` is looked at.
-    Raises: InputError when fewer than ten requests had ended.
+    Raises: InputError when fewer than ten requests had ended. MissingExtraError when scipy is not installed.
     """
+    try:
+        from scipy.optimize import minimize
+    except ImportError as error:
+        raise MissingExtraError("scipy", "plan") from error
     positive(until_s, "until_s")
     ended = run.last_s <= until_s
     if ended.sum() < 10:
