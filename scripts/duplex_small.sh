@@ -3,7 +3,7 @@
 # dialogues whose answers are known. About an hour on two cores without bfloat16; every step can be resumed.
 #   scripts/duplex_small.sh OUT [STEPS] [CHATS]
 set -euo pipefail
-out=$1 steps=${2:-160} chats=${3:-567}
+out=$1 steps=${2:-160} chats=${3:-573}
 fd=${FULLDUPLEX:-.venv/bin/fullduplex}
 mix="basic=1.5,interweave=0.3,terminate=2.5,regenerate=1,reset=0.7,back_on_topic=2,backchannel=1"
 mkdir -p "$out"
