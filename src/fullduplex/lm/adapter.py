@@ -5,6 +5,7 @@ others keep their bytes.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def fold_adapter(base: Path, adapter: Path, out: Path) -> None:
     reader = gguf.GGUFReader(base)
     layers = 1 + max(int(match.group(1)) for name in change_of if (match := _BLOCK.match(name)))
     ours_of = gguf_names(layers)
-    partial = Path(f"{out}.part")
+    partial = Path(f"{out}.{os.getpid()}.part")  # two processes may fold the same brain at their first use
     writer = gguf.GGUFWriter(partial, "llama")
     _copy_fields(reader, writer)
     writer.add_string(LAYOUT_KEY, "pairs")
