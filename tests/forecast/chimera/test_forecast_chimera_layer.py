@@ -74,7 +74,8 @@ def test_without_coupling_it_is_mamba_of_every_variate(num_variates):
 
 
 def test_a_grid_whose_other_state_is_not_read_is_mamba_too():
-    mamba = Mamba(MambaConfig(width=3, order=2, expand=1, step_rank=1)).double()
+    generator = torch.Generator().manual_seed(3)
+    mamba = Mamba(MambaConfig(width=3, order=2, expand=1, step_rank=1), generator=generator).double()
     layer = make(hold="euler", heads=ONE_HEAD, bidirectional=False)
     copy_weights(mamba, layer)
     core = layer.cores[0]
@@ -86,7 +87,7 @@ def test_a_grid_whose_other_state_is_not_read_is_mamba_too():
         y, _ = layer.scan(x, layer.init(2))
         expected = torch.stack([mamba.scan(x[:, :, v], mamba.init(2))[0] for v in range(3)], dim=2)
     torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-12)
-    assert (coupled - expected).abs().max() > 1e-3
+    assert (coupled - expected).abs().max() > 1e-2 * expected.abs().max()
 
 
 def test_one_variate_is_the_mamba_of_mambapy():
