@@ -37,7 +37,7 @@ def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: i
     """One scenario on real parts."""
     acts = scenario(name, seed=seed)[: arguments.limit]
     parts = open_parts(
-        PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=arguments.threads, strict=True)
+        PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=threads_of(arguments), strict=True)
     )
     pool = ThreadPool() if arguments.real_time else None
     runner = make_runner(parts, TalkConfig(), pool=pool)
@@ -46,6 +46,11 @@ def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: i
     if pool is not None:
         pool.close()
     return result
+
+
+def threads_of(arguments: argparse.Namespace) -> int:
+    """0: as many as are free."""
+    return arguments.threads or (0 if arguments.real_time else 1)
 
 
 def scripted(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -221,7 +226,7 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--brain", default="small")
     parser.add_argument("--voice", default="piper")
-    parser.add_argument("--threads", type=int, default=1, help="of brain and voice")
+    parser.add_argument("--threads", type=int, help="of brain and voice (default: what is free in real time, else 1)")
     parser.add_argument("--real-time", action="store_true")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds of the scenario to pool")
     parser.add_argument("--limit", type=int, default=10_000, help="only the first acts of a scenario")
@@ -233,7 +238,7 @@ def main() -> None:
     head = {
         "part": arguments.part,
         "brain": arguments.brain,
-        "threads": arguments.threads,
+        "threads": threads_of(arguments) or "free",
         "real_time": arguments.real_time,
     }
     print(json.dumps({**head, **figures, "wall_s": round(time.perf_counter() - began, 1)}))

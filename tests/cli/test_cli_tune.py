@@ -9,7 +9,7 @@ from fullduplex.assets.store import find
 from fullduplex.cli.main import main
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
-pytest.importorskip("safetensors", reason="needs the extra tune")
+safetensors = pytest.importorskip("safetensors", reason="needs the extra tune")
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra talk")
 
 from fullduplex.lm.tune.llama import Llama, LlamaConfig  # noqa: E402
@@ -71,6 +71,25 @@ def test_run_check_export(model: Path, dialogues: Path, tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(figures["loss"], abs=1e-4)
     assert main(["tune", "check", "--model", str(merged), "--data", str(dialogues)]) == 0
     assert "idle kept" in capsys.readouterr().out
+
+
+def test_a_run_may_start_from_an_adapter(
+    model: Path, dialogues: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, dialogues, tmp_path / "first") == 0
+    adapter = str(tmp_path / "first" / "adapter.safetensors")
+    capsys.readouterr()
+    assert run(model, dialogues, tmp_path / "second", "--start", adapter, "--lr", "1e-12", "--json") == 0
+    manifest = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(manifest["config"]["start"]) == 64
+    first, second = (
+        safetensors.safe_open(tmp_path / name / "adapter.safetensors", "pt") for name in ("first", "second")
+    )
+    assert all(torch.equal(first.get_tensor(name), second.get_tensor(name)) for name in first.keys())  # noqa: SIM118
+    assert run(model, dialogues, tmp_path / "third", "--start", adapter, "--rank", "3") == 2
+    assert "was made with" in capsys.readouterr().err
+    assert run(model, dialogues, tmp_path / "fourth", "--start", adapter, "--full") == 2
+    assert run(model, dialogues, tmp_path / "fifth", "--start", str(tmp_path / "absent")) != 0
 
 
 def test_a_finished_run_is_not_overwritten_but_resumed(model: Path, dialogues: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fullduplex.base.errors import AssetError, InputError
 from fullduplex.base.slices import IDLE, escape_controls, slice_messages
 from fullduplex.dialogue import history
 from fullduplex.dialogue.policies.slices import SlicePair, pair_messages
+from fullduplex.lm.ultrachat.asides import side_questions
 from fullduplex.lm.ultrachat.cut import CutConfig, answer_slices, rough_pieces, tokenizer_pieces, user_slices
 from fullduplex.lm.ultrachat.dialogues import Dialogue, Exchange, dialogue_from
 from fullduplex.lm.ultrachat.kinds import KINDS, NUM_DIALOGUES, KindConfig, SlicedDialogue, Unsuitable, make
@@ -205,6 +206,16 @@ def test_back_on_topic_finishes_what_was_begun(seed: int) -> None:
     tail = "".join(told[: cut + 1])[len(begun) :].strip()
     assert rest.endswith(tail)  # to the character, after the words that lead back
     assert any(phrase in rest for phrase in Phrases().back)
+
+
+def test_known_side_questions_are_half_of_the_asides_and_parts_share_none() -> None:
+    training, held = side_questions("training"), side_questions("held-out")
+    assert not set(training) & set(held) and {*training, *held} == set(side_questions())
+    assert not {answer for _, answer in training} & {answer for _, answer in held}
+    rewriter = TemplateRewriter(training)
+    asked = [rewriter.aside("Rivers carry water and stones.", Random(seed)) for seed in range(200)]
+    assert 70 < sum(pair in training for pair in asked) < 130
+    assert all(answer.count(".") == 1 for _, answer in side_questions())
 
 
 def test_template_asides_are_true() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 
+from fullduplex.base.errors import ConfigError
 from fullduplex.recipes.parts import BRAINS, TUNED, VOICES, PartsConfig
 
 __all__ = ["add_logging", "add_parts", "parts_from", "start_logging"]
@@ -26,22 +27,29 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads",
         type=int,
-        default=1,
+        default=None,
         metavar="N",
-        help="threads of brain and voice (default: 1; 2 on a machine that does nothing else)",
+        help="threads of brain and voice (default: as many as are free at the moment when live, else 1)",
     )
     group.add_argument("--strict", action="store_true", help="a missing model is an error instead of a fallback")
 
 
-def parts_from(arguments: argparse.Namespace, *, conversations: int = 1) -> PartsConfig:
-    """The configuration that the options describe."""
+def parts_from(arguments: argparse.Namespace, *, conversations: int = 1, live: bool = False) -> PartsConfig:
+    """The configuration that the options describe. `live`: the wall clock counts, not processor time.
+
+    Raises:
+        ConfigError: a number of threads below 1.
+    """
+    threads = arguments.threads
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads is {threads}; expected 1 or more")
     return PartsConfig(
         brain=arguments.brain,
         brain_model=arguments.brain_model,
         brain_api_key=arguments.brain_api_key,
         voice=arguments.voice,
         speaker=arguments.speaker,
-        threads=arguments.threads,
+        threads=threads or (0 if live else 1),
         conversations=conversations,
         strict=arguments.strict,
     )

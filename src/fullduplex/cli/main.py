@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "score recordings and systems: Full-Duplex-Bench, TurnBench, statistics",
     ),
     "data": ("fullduplex.cli.data:main", "duplex training data out of chats (Duplex-UltraChat), chats out of models"),
-    "tune": ("fullduplex.cli.tune:main", "teach a chat model time slices; check it; write it for llama.cpp"),
+    "tune": ("fullduplex.cli.tune.command:main", "teach a chat model time slices; check it; write it for llama.cpp"),
     "ssm": (
         "fullduplex.cli.ssm:main",
         "state-space layers: train, inspect, bench; diagonalise a matrix; look into a memory",

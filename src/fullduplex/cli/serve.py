@@ -104,7 +104,7 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.api_key:
         print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
     print("opening the models …", flush=True)
-    parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions))
+    parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
     session = SessionConfig(memory_words=arguments.memory)
     if arguments.instructions:
         session = SessionConfig(memory_words=arguments.memory, system=arguments.instructions)

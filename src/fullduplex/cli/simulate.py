@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     start_logging(arguments)
     room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
     acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]
-    parts = open_parts(parts_from(arguments))
+    parts = open_parts(parts_from(arguments, live=arguments.real_time))
     config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
     pool = ThreadPool() if arguments.real_time else None
     runner = make_runner(parts, config, pool=pool)

@@ -54,6 +54,7 @@ class Engine:
                 f"{path} cannot be loaded as a GGUF model: {error}; it may be cut short: verify it"
             ) from None
         self._closed = False
+        self._threads = threads
         self._vocabulary = self._model.get_vocab()
         self._letter = [
             int(token) for token in self._vocabulary.tokenize(_LETTER, add_special=False, parse_special=False)
@@ -75,6 +76,13 @@ class Engine:
         """The engine itself would crash the process."""
         if self._closed:
             raise PortError("the language model was closed; load it again")
+
+    def use_threads(self, count: int) -> None:
+        """Threads of the decodes to come. The logits do not depend on it."""
+        self._require_open()
+        if count != self._threads:
+            self._context.set_n_threads(count, count)
+            self._threads = count
 
     def beginning(self) -> list[int]:
         """Tokens every prompt begins with."""

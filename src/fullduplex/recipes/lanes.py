@@ -10,16 +10,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from fullduplex.dialogue.ports import LANES, Failed, Lane, Request, Result, Synthesise
+from fullduplex.recipes.cores import Cores
 
-__all__ = ["MAX_WAITING", "Lanes", "SimulatedLanes", "ThreadLanes", "ThreadPool"]
+__all__ = ["CORES", "MAX_WAITING", "Lanes", "SimulatedLanes", "ThreadLanes", "ThreadPool"]
 
 MAX_WAITING = 32
 _STAND_BACK_S = 0.4
+CORES = Cores()  # of this process: parts that are opened in one place and lanes that are in another share them
 _NAMES: tuple[Lane, ...] = ("recogniser", "turn_end", "brain", "voice")
 
 Run = Callable[[Request, Callable[[], bool]], Iterator[Result]]
@@ -61,7 +64,9 @@ class ThreadPool:
     of one, the words of the second clause would delay the sound of the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cores: Cores = CORES) -> None:
+        """`cores` is told when a lane other than the brain's is at work: a brain may ask it for threads."""
+        self._cores = cores
         self._queues: dict[Lane, queue.SimpleQueue[_Job | None]] = {name: queue.SimpleQueue() for name in _NAMES}
         self._closing = threading.Event()
         self._urgent = 0
@@ -116,7 +121,8 @@ class ThreadPool:
         lane = self._queues[name]
         while (job := lane.get()) is not None:
             if not (job.cancelled or self._closing.is_set()):
-                self._serve(name, job)
+                with nullcontext() if name == "brain" else self._cores.work():
+                    self._serve(name, job)
             self._relax(job)
 
     def _serve(self, name: Lane, job: _Job) -> None:

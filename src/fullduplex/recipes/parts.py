@@ -19,6 +19,7 @@ from fullduplex.lm.brain import Brain
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.lm.scripted import ScriptedBrain
+from fullduplex.recipes.lanes import CORES
 from fullduplex.speech.english.guess import Guess
 from fullduplex.speech.english.lexicon import Lexicon
 from fullduplex.speech.english.phonemes import Phonemiser
@@ -54,6 +55,7 @@ BRAINS = {
 }
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
+_MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
 
@@ -64,7 +66,8 @@ class PartsConfig:
     `brain`: small, good, best, small-duplex (`small`, taught time slices), scripted, an asset name, a path to a GGUF
     file, or the URL of an OpenAI-compatible
     endpoint (then `brain_model` names the model). `threads`, of brain and voice: 2 is faster on two cores that do nothing
-    else, and much slower as soon as something else runs. `strict`: no fallbacks, a missing part is an error.
+    else, and much slower as soon as something else runs; 0 takes as many as are free at the moment (`recipes.cores`), for live
+    conversations. `strict`: no fallbacks, a missing part is an error.
     """
 
     brain: str = "small"
@@ -112,7 +115,12 @@ def open_brain(config: PartsConfig) -> Brain:
                 f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL"
             )
         file = _model_file(name)
-    return LlamaBrain(file, threads=config.threads, context=config.context_tokens, slots=config.conversations)
+    threads = config.threads or _free_threads
+    return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
+
+
+def _free_threads() -> int:
+    return min(CORES.free(), _MOST_THREADS)
 
 
 def _model_file(name: str) -> Path:
@@ -153,7 +161,8 @@ def open_voice(config: PartsConfig) -> Voice:
         return open_kokoro(config.speaker, lexicon)
     joe = store.path("piper-joe")
     to_words = espeak_words() if config.voice == "piper-espeak" else None
-    spoken = PiperConfig(threads=config.threads)
+    # An operator of the voice that finds no second core is done by the first: here two threads cost nothing.
+    spoken = PiperConfig(threads=config.threads or min(CORES.count, 2))
     return PiperVoice(
         joe / "en_US-joe-medium.onnx", joe / "en_US-joe-medium.onnx.json", lexicon, spoken, to_words=to_words
     )

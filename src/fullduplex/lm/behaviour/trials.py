@@ -26,11 +26,15 @@ WORDS_OF_SLICE = {0.32: (1, 1), 0.64: (1, 2), 1.0: (2, 3), 2.0: (4, 6)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialConfig:
-    """`slice_s`: one of `WORDS_OF_SLICE`. `most`: slices after which an answer is cut off. `seed`: all chance."""
+    """`slice_s`: one of `WORDS_OF_SLICE`. `most`: slices after which an answer is cut off. `seed`: all chance.
+
+    `known`: side questions whose answers are known, of which half of them are then made (`side_questions("held-out")`).
+    """
 
     slice_s: float = 2.0
     most: int = 14
     seed: int = 0
+    known: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.slice_s not in WORDS_OF_SLICE:
@@ -141,7 +145,7 @@ def try_side_question(player: Player, chat: Dialogue, config: TrialConfig) -> li
     said = _run(trial.speak(chat.exchanges[0].user, slices=2 + trial.draw.randrange(2)), verdicts)
     if not said:
         return verdicts
-    question, due = TemplateRewriter().aside(said, trial.draw)
+    question, due = TemplateRewriter(config.known).aside(said, trial.draw)
     first = _run(trial.ask(question, over=True), verdicts)
     reply = first + player.finish(most=config.most)
     verdicts.append(trial.verdict("side_right", _plain(reply).startswith(_plain(due))))

@@ -7,7 +7,7 @@ factors, float16) or, when all weights are trained, `model.safetensors`, and `ma
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,8 @@ class TuneConfig:
 
     `mode`: `"lora"` or `"full"`. `precision`: of the frozen weights; `"bfloat16"` is about twice as fast where the
     processor has such instructions. `decay_fraction`, `warmup_fraction`: of the steps, of Warmup-Stable-Decay
-    (2406.15718 trains so, with a peak of 1e-3 for all weights).
+    (2406.15718 trains so, with a peak of 1e-3 for all weights). `start`: an adapter of an earlier run to begin with, of the
+    same rank and matrices.
 
     Raises:
         ConfigError: a number is out of range.
@@ -59,6 +60,7 @@ class TuneConfig:
     evaluate_every_steps: int = 50
     checkpoint_every_steps: int = 25
     seed: int = 0
+    start: Path | None = None
 
     def __post_init__(self) -> None:
         if self.num_steps < 1 or self.batch_rows < 1:
@@ -127,11 +129,13 @@ def tune(
 
     Raises:
         InputError: nothing to train on, or a checkpoint is there and `resume` is off. AssetError: `resume` without a
-        checkpoint. FormatError: the checkpoint is of another run. DivergedError: as `train`.
+        checkpoint, or no adapter to start from. FormatError: the checkpoint is of another run, or the adapter is damaged.
+        ConfigError: the adapter to start from is of another shape. DivergedError: as `train`.
     """
     rows = pack(examples_of(training, tokenize, config.layout), config.layout, seed=config.seed)
     held = examples_of(held_out, tokenize, config.layout)
     held_rows = pack(held, config.layout, seed=config.seed) if held else None
+    begin = None if config.start is None else _start(config.start, config)
     manifest = _manifest(config, rows, held_rows)
     checkpoint = folder / "checkpoint"
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +150,8 @@ def tune(
         model.to(torch.bfloat16)
     if config.mode == "lora":
         adapt(model, config.lora)
+    if begin is not None:
+        load_adapter(model, begin)
     batches = ShuffledBatches(
         collate=rows.batch, num_items=len(rows), batch_size=min(config.batch_rows, len(rows)), seed=config.seed
     )
@@ -201,6 +207,15 @@ def read_adapter(path: Path) -> tuple[dict[str, torch.Tensor], LoraConfig]:
     return state, LoraConfig(**{**told, "targets": tuple(told["targets"])})
 
 
+def _start(path: Path, config: TuneConfig) -> dict[str, torch.Tensor]:
+    state, lora = read_adapter(path)
+    if config.mode != "lora":
+        raise ConfigError("an adapter to start from needs factors to train; leave out --full")
+    if replace(lora, seed=config.lora.seed) != config.lora:
+        raise ConfigError(f"{path} was made with {lora}; this run has {config.lora}")
+    return state
+
+
 def _library() -> Any:
     try:
         import safetensors
@@ -220,6 +235,7 @@ def _write_adapter(path: Path, model: Llama, config: TuneConfig) -> None:
 def _manifest(config: TuneConfig, rows: Rows, held: Rows | None) -> dict[str, Any]:
     told = asdict(config)
     told["layout"]["template"] = config.layout.template.name
+    told["start"] = None if config.start is None else hashlib.sha256(config.start.read_bytes()).hexdigest()
     digest = hashlib.sha256(rows.token_NT.tobytes() + rows.weight_NT.tobytes() + rows.segment_NT.tobytes())
     return {
         "config": told,

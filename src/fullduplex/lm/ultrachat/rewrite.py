@@ -36,8 +36,14 @@ class Rewriter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class TemplateRewriter:
-    """No model: the same input gives the same output, and every answer is true of its source."""
+    """No model: the same input gives the same output, and every answer is true of its source.
+
+    `known`: side questions with their answers (`side_questions`), of which half of the asides are then made.
+    """
+
+    known: tuple[tuple[str, str], ...] = ()
 
     def fuse(self, transition: str, message: str, draw: Random) -> str:
         """Both, one after the other."""
@@ -48,7 +54,9 @@ class TemplateRewriter:
         return source
 
     def aside(self, said: str, draw: Random) -> tuple[str, str]:
-        """Repeat, spell, or confirm something that was said."""
+        """Repeat, spell, or confirm something that was said, or ask something that is known."""
+        if self.known and draw.random() < 0.5:
+            return self.known[int(draw.random() * len(self.known))]
         words = list(dict.fromkeys(match.group() for match in _WORD.finditer(said[-600:])))
         forms = ("repeat", "spell", "confirm") if words else ("repeat",)
         form = forms[int(draw.random() * len(forms))]

@@ -1,0 +1,1 @@
+"""`fullduplex tune`: a chat model learns time slices."""

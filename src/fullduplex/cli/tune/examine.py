@@ -1,0 +1,38 @@
+"""`fullduplex tune examine`: does a brain wait, stop, answer what was asked last, and come back? Needs no torch."""
+
+import argparse
+import json
+from dataclasses import asdict
+from itertools import islice
+
+from tqdm import tqdm
+
+from fullduplex.lm.behaviour.figures import examine, shares
+from fullduplex.lm.behaviour.trials import TrialConfig, Verdict
+from fullduplex.lm.ultrachat.asides import side_questions
+from fullduplex.lm.ultrachat.dialogues import read_dialogues
+from fullduplex.lm.ultrachat.facts import read_facts
+from fullduplex.recipes.parts import PartsConfig, open_brain
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play every trial and print the shares."""
+    brain = open_brain(PartsConfig(brain=arguments.brain, threads=arguments.threads, conversations=1))
+    chats = list(islice(read_dialogues(arguments.chats), arguments.limit))
+    facts = read_facts(arguments.facts)[: arguments.limit] if arguments.facts else []
+    known = () if arguments.side_questions == "none" else side_questions(arguments.side_questions)
+    config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed, known=known)
+    verdicts: list[Verdict] = []
+    trials = examine(brain, chats, facts, config, system=arguments.system)
+    for found in tqdm(trials, total=2 * len(chats) + len(facts), unit=" trials", disable=None):
+        verdicts += found
+    table = shares(verdicts)
+    if arguments.json:
+        print(json.dumps({name: {**asdict(share), "rate": share.rate} for name, share in table.items()}))
+        return 0
+    for name, share in table.items():
+        told = f"{100 * share.rate:5.1f} %  ({share.right} of {share.count}; {100 * share.low:.1f} to {100 * share.high:.1f})"
+        print(f"{name:<18}{told}")
+    return 0
