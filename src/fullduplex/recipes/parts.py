@@ -16,6 +16,7 @@ from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue.ports import Ear
 from fullduplex.lm.adapter import fold_adapter
 from fullduplex.lm.brain import Brain
+from fullduplex.lm.engine import Engine
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.lm.scripted import ScriptedBrain
@@ -63,11 +64,11 @@ VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 class PartsConfig:
     """What to talk with.
 
-    `brain`: small, good, best, small-duplex (`small`, taught time slices), scripted, an asset name, a path to a GGUF
-    file, or the URL of an OpenAI-compatible
-    endpoint (then `brain_model` names the model). `threads`, of brain and voice: 2 is faster on two cores that do nothing
-    else, and much slower as soon as something else runs; 0 takes as many as are free at the moment (`recipes.cores`), for live
-    conversations. `strict`: no fallbacks, a missing part is an error.
+    `brain`: small, good, best, small-duplex (`small`, taught time slices), scripted, an asset name, a path to a GGUF file or
+    to a state-space student (.safetensors), or the URL of an OpenAI-compatible endpoint (then `brain_model` names the model).
+    `threads`, of brain and voice: 2 is faster on two cores that do nothing else, and much slower as soon as something else
+    runs; 0 takes as many as are free at the moment (`recipes.cores`), for live conversations. `strict`: no fallbacks, a
+    missing part is an error.
     """
 
     brain: str = "small"
@@ -106,17 +107,44 @@ def open_brain(config: PartsConfig) -> Brain:
         return RemoteBrain(name, config.brain_model, config.brain_api_key)
     if name.endswith(".gguf"):
         file = Path(name).expanduser()
-    elif name in TUNED:
-        file = tuned_file(name)
+    elif name.endswith(".safetensors"):
+        return open_student(Path(name).expanduser(), config)
     else:
-        if name not in BRAINS and name not in builtin_catalogue().assets:
-            known = ", ".join((*BRAINS, *TUNED))
-            raise ConfigError(
-                f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL"
-            )
-        file = _model_file(name)
+        file = model_file(name)
     threads = config.threads or _free_threads
     return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
+
+
+def model_file(name: str) -> Path:
+    """The GGUF file of a named chat model.
+
+    Raises:
+        AssetError: it is not installed. ConfigError: the name means nothing.
+    """
+    if name in TUNED:
+        return tuned_file(name)
+    if name not in BRAINS and name not in builtin_catalogue().assets:
+        known = ", ".join((*BRAINS, *TUNED))
+        raise ConfigError(f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL")
+    return _model_file(name)
+
+
+def open_student(file: Path, config: PartsConfig) -> Brain:
+    """A state-space student (`fullduplex tune student`), on the model it was made from.
+
+    Raises:
+        AssetError: the file or its teacher is not there. FormatError: it is damaged. MissingExtraError: torch is not installed.
+    """
+    try:
+        from fullduplex.lm.student.brain import StudentBrain
+        from fullduplex.lm.student.run import read_student, teacher_name
+        from fullduplex.lm.tune.weights import read_gguf
+    except ImportError as error:
+        raise MissingExtraError("torch", "tune") from error
+    name = teacher_name(file)
+    teacher = Path(name) if name.endswith(".gguf") else model_file(name)
+    words = Engine(teacher, threads=1, context=64, sequences=1)
+    return StudentBrain(read_student(read_gguf(teacher), file), words, conversations=config.conversations)
 
 
 def _free_threads() -> int:

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|examine|ability|export")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|examine|ability|export|student")
     run = jobs.add_parser("run", help="train", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     _add_model(run)
     run.add_argument("--data", type=Path, required=True, metavar="DUPLEX.jsonl", help="from: fullduplex data build")
@@ -71,11 +71,34 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--kind", choices=("q8_0", "f16", "f32"), default="q8_0", help="numbers in the .gguf")
     export.add_argument("--safetensors", type=Path, metavar="DIR", help="Hugging Face layout")
     _add_examine(jobs.add_parser("examine", help="does it wait, stop, answer what was asked last, and come back?"))
+    _add_student(jobs.add_parser("student", help="distil a state-space model (Mamba-2 in place of attention)"))
     ability = jobs.add_parser("ability", help="what tuning cost: perplexity of ordinary chats and small quizzes")
     _add_model(ability)
     ability.add_argument("--chats", type=Path, required=True, metavar="CHAT.jsonl", help="not trained on")
     ability.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="adapter.safetensors of a run")
     return parser
+
+
+def _add_student(student: argparse.ArgumentParser) -> None:
+    student.add_argument(
+        "--teacher", default="small-duplex", metavar="NAME", help="a name or a .gguf (default: small-duplex)"
+    )
+    student.add_argument("--data", type=Path, required=True, metavar="DUPLEX.jsonl", help="from: fullduplex data build")
+    student.add_argument("--chats", type=Path, metavar="CHAT.jsonl", help="ordinary chats mixed in")
+    student.add_argument(
+        "--held-out", type=Path, metavar="DUPLEX.jsonl", help="looked at at the end, never learnt from"
+    )
+    student.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, log, student, manifest")
+    student.add_argument("--layer-steps", type=int, default=200, metavar="N", help="each layer alone (default: 200)")
+    student.add_argument("--steps", type=int, default=200, metavar="N", help="the whole (default: 200)")
+    student.add_argument("--batch-tokens", type=int, default=2048, metavar="N", help="tokens of a step (default: 2048)")
+    student.add_argument("--row-tokens", type=int, default=512, metavar="N", help="longest conversation (default: 512)")
+    student.add_argument("--rank", type=int, default=24, metavar="R", help="of the low-rank changes (default: 24)")
+    student.add_argument("--system", default=DEFAULT_SYSTEM, metavar="TEXT", help="system message of every dialogue")
+    student.add_argument("--seed", type=int, default=0, help="order of the data, factors (default: 0)")
+    student.add_argument("--resume", action="store_true", help="go on from what is in --out")
+    student.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_logging(student)
 
 
 def _add_examine(examine: argparse.ArgumentParser) -> None:
@@ -121,6 +144,8 @@ def main(argv: list[str]) -> int:
     start_logging(arguments)
     if arguments.job == "examine":
         module, function = import_module("fullduplex.cli.tune.examine"), "run"
+    elif arguments.job == "student":
+        module, function = import_module("fullduplex.cli.tune.student"), "run"
     else:
         module, function = import_module("fullduplex.cli.tune.training"), arguments.job
     return int(getattr(module, function)(arguments))

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fullduplex.base.errors import ConfigError, InputError
 
-__all__ = ["Llama", "LlamaConfig", "rotate"]
+__all__ = ["Block", "FeedForward", "Llama", "LlamaConfig", "layout_of", "rotate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class _Attention(nn.Module):
         return self.out(mixed_BHTK.transpose(1, 2).flatten(2))
 
 
-class _FeedForward(nn.Module):
+class FeedForward(nn.Module):
     """SwiGLU (Shazeer, arXiv 2002.05202)."""
 
     def __init__(self, config: LlamaConfig) -> None:
@@ -105,17 +105,27 @@ class _FeedForward(nn.Module):
         self.up = nn.Linear(config.width, config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, config.width, bias=False)
 
+    @classmethod
+    def sharing(cls, other: "FeedForward") -> "FeedForward":
+        """A layer of its own on the same matrices: what is put around one of them here does not change `other`."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.gate, made.up, made.down = other.gate, other.up, other.down
+        return made
+
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.down(functional.silu(self.gate(x_BTD)) * self.up(x_BTD))
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a normalisation and beside a direct path."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.attention_norm = _Norm(config.width, config.norm_epsilon)
         self.attention = _Attention(config)
         self.feed_norm = _Norm(config.width, config.norm_epsilon)
-        self.feed = _FeedForward(config)
+        self.feed = FeedForward(config)
 
     def forward(self, x_BTD: Tensor, position_BT: Tensor, visible_B1TT: Tensor) -> Tensor:
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), position_BT, visible_B1TT)
@@ -129,7 +139,7 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
-        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = _Norm(config.width, config.norm_epsilon)
         self.output = None if config.tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
@@ -149,7 +159,7 @@ class Llama(nn.Module):
             raise InputError(f"tokens must be 0 to {self.config.vocabulary - 1}")
         if segment_BT is None:
             segment_BT = torch.zeros_like(token_BT)
-        position_BT, visible_B1TT = _layout(segment_BT)
+        position_BT, visible_B1TT = layout_of(segment_BT)
         x_BTD = self.embedding(token_BT)
         for block in self.blocks:
             x_BTD = block(x_BTD, position_BT, visible_B1TT)
@@ -160,7 +170,7 @@ class Llama(nn.Module):
         return functional.linear(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
 
 
-def _layout(segment_BT: Tensor) -> tuple[Tensor, Tensor]:
+def layout_of(segment_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Positions within each segment, and who sees whom: the past of one's own segment."""
     num_tokens = segment_BT.shape[1]
     index_T = torch.arange(num_tokens, device=segment_BT.device)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from fullduplex.base.slices import IDLE
 from fullduplex.lm.tune.examples import Example, LayoutConfig, Rows, Tokenize, example_of, pack
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.lora import LoraConfig, adapt, adapter_state, load_adapter, merge
-from fullduplex.lm.tune.objective import slice_figures, slice_loss
+from fullduplex.lm.tune.objective import LanguageModel, slice_figures, slice_loss
 from fullduplex.lm.tune.weights import write_safetensors
 from fullduplex.train.checkpoint import load_checkpoint
 from fullduplex.train.data import ShuffledBatches
@@ -102,7 +102,7 @@ def examples_of(conversations: Sequence[Sequence[Message]], tokenize: Tokenize, 
 def held_out_figures(model: nn.Module, rows: Rows, tokenize: Tokenize, *, batch_rows: int = 4) -> dict[str, float]:
     """Loss and idle decisions on rows that were not trained on."""
     spans = [np.arange(at, min(at + batch_rows, len(rows))) for at in range(0, len(rows), batch_rows)]
-    return slice_figures(model, (rows.batch(span) for span in spans), tokenize(IDLE, False)[0])
+    return slice_figures(cast("LanguageModel", model), (rows.batch(span) for span in spans), tokenize(IDLE, False)[0])
 
 
 def tune(
