@@ -23,7 +23,7 @@ from fullduplex.lm.template import Tail, encode, render, whole_words
 
 __all__ = ["StudentBrain", "state_bytes"]
 
-_PIECE_TOKENS = 256
+_PIECE_TOKENS = 64  # a state is kept behind each
 _SENTENCE_END = ".?!…,;: "
 
 
