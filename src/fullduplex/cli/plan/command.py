@@ -11,9 +11,9 @@ from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
 from fullduplex.hardware.device import System
-from fullduplex.hardware.figures import draw_capacity, draw_comparison
-from fullduplex.hardware.paper import BATCHES, SETTINGS, Unknowns, claims, compare
 from fullduplex.hardware.presets import Presets, load_presets
+from fullduplex.hardware.reproduce.comparison import BATCHES, SETTINGS, SYSTEMS, Unknowns, claims, compare
+from fullduplex.hardware.reproduce.pictures import draw_capacity, draw_comparison
 from fullduplex.hardware.serving.sessions import Capacity, DuplexLoad, capacity, frame_times
 from fullduplex.hardware.stage import Stage, stage_cost
 
@@ -243,7 +243,7 @@ def _figure(arguments: argparse.Namespace, presets: Presets) -> int:
         "efficiency 0.85": dataclasses.replace(given, dram_efficiency=0.85),
     }
     settings = {"here": given, **(others if arguments.sensitivity else {})}
-    per_run = len(SETTINGS) * len(BATCHES) * 3
+    per_run = len(SYSTEMS) * len(SETTINGS) * len(BATCHES) * 3
     with tqdm(total=per_run * len(settings), desc="runs", file=sys.stderr, disable=None, leave=False) as bar:
         found = {name: compare(presets, unknowns, bar.update) for name, unknowns in settings.items()}
     tables = {name: claims(one) for name, one in found.items()}

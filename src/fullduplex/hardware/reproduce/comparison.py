@@ -5,17 +5,35 @@ seconds of a hop between devices. They are calibrated on these very statements (
 reproduction and no prediction. Lengths of the 27 configurations are our reading of the figures' labels.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from fullduplex.base.config import config_from_mapping, config_from_toml
+from fullduplex.base.errors import ConfigError
+from fullduplex.hardware.checks import at_least
 from fullduplex.hardware.device import CoProcessing, Link, System
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.steady import Steady, steady
+from fullduplex.hardware.sweep import run_points
+from fullduplex.hardware.workload import Routing
 
-__all__ = ["PAPER", "SETTINGS", "Claim", "Comparison", "Unknowns", "claims", "compare", "paper_system"]
+__all__ = [
+    "PAPER",
+    "SETTINGS",
+    "Claim",
+    "Comparison",
+    "Unknowns",
+    "claims",
+    "compare",
+    "load_unknowns",
+    "paper_system",
+]
 
 BATCHES = (32, 64, 128)
 SETTINGS: Mapping[str, tuple[int, tuple[int, int, int]]] = MappingProxyType(
@@ -41,11 +59,36 @@ Key = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknowns:
-    """What the paper does not say."""
+    """What the paper does not say; see `paper.toml`, whose values these are."""
 
     dram_efficiency: float = 0.75
     hop_s: float = 5e-6
     spaces: bool = True
+    spread: float = 0.1
+    zipf: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(self.spread, 0, "spread")
+        at_least(self.zipf, 0, "zipf")
+
+    @property
+    def routing(self) -> Routing:
+        """Of tokens to experts."""
+        return Routing(zipf=self.zipf)
+
+
+def load_unknowns(path: Path | None = None) -> Unknowns:
+    """Those of the TOML file `path`, or of the package.
+
+    Raises: ConfigError for a file that cannot be read, or a key or value that is none of `Unknowns`.
+    """
+    if path is None:
+        own = resources.files("fullduplex.hardware.reproduce").joinpath("paper.toml").read_text(encoding="utf-8")
+        return config_from_mapping(Unknowns, tomllib.loads(own))
+    try:
+        return config_from_toml(Unknowns, path)
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +118,7 @@ class Comparison:
 
 
 def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknowns | None = None) -> System:
-    """One of the paper's systems with `num_devices` devices (2xGPU has twice as many)."""
+    """One of the paper's systems with `num_devices` devices (2xGPU has twice as many; half of "hetero" are memory)."""
     unknowns = unknowns or Unknowns()
     device = {"GPU": "gpu", "2xGPU": "gpu", "Bank-PIM": "bank-pim"}.get(name, "duplex")
     split: CoProcessing = "spaces" if unknowns.spaces else "experts"
@@ -85,30 +128,49 @@ def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknow
         expert_tensor=name.endswith("+ET") or name == "Bank-PIM",
         co_processing=split if "+PE" in name else "none",
         dram_efficiency=unknowns.dram_efficiency,
+        apart=num_devices // 2 if name == "hetero" else 0,
         link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s),
         node_link=Link(bytes_per_s=50e9, hop_s=unknowns.hop_s),
     )
 
 
-def _configurations() -> Iterator[tuple[str, int, int, int]]:
-    for model, (devices, lengths) in SETTINGS.items():
-        for batch in BATCHES:
-            for length in lengths:
-                yield model, devices, batch, length
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    """One system on one configuration: what a worker needs to know."""
+
+    name: str
+    key: Key
+    presets: Presets
+    unknowns: Unknowns
+
+    def run(self) -> Steady:
+        model, batch, length = self.key
+        system = paper_system(self.presets, self.name, SETTINGS[model][0], self.unknowns)
+        shape, unknowns = self.presets.find_model(model), self.unknowns
+        return steady(
+            shape, system, batch=batch, prompt=length, answer=length, spread=unknowns.spread, routing=unknowns.routing
+        )
 
 
 def compare(
-    presets: Presets, unknowns: Unknowns | None = None, progress: Callable[[], object] = lambda: None
+    presets: Presets,
+    unknowns: Unknowns | None = None,
+    progress: Callable[[], object] = lambda: None,
+    ray: str | None = None,
 ) -> Comparison:
-    """Run the 27 configurations (3 models, 3 batches, 3 lengths) on every system; `progress` is called after each."""
+    """Run the 27 configurations (3 models, 3 batches, 3 lengths) on every system; `progress` is called after each run.
+
+    `ray` is the address of a Ray cluster that runs them ("local" starts one here); None runs them in this process.
+    """
     unknowns = unknowns or Unknowns()
+    keys = [
+        (model, batch, length) for model, (_, lengths) in SETTINGS.items() for batch in BATCHES for length in lengths
+    ]
+    points = [_Point(name=name, key=key, presets=presets, unknowns=unknowns) for name in SYSTEMS for key in keys]
+    found = run_points(_Point.run, points, ray=ray, progress=progress)
     runs: dict[str, dict[Key, Steady]] = {name: {} for name in SYSTEMS}
-    for model, devices, batch, length in _configurations():
-        for name in SYSTEMS:
-            system = paper_system(presets, name, devices, unknowns)
-            shape = presets.find_model(model)
-            runs[name][model, batch, length] = steady(shape, system, batch=batch, prompt=length, answer=length)
-        progress()
+    for point, result in zip(points, found, strict=True):
+        runs[point.name][point.key] = result
     return Comparison(unknowns=unknowns, runs=runs)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fullduplex.base.errors import MissingExtraError
-from fullduplex.hardware.paper import Comparison
+from fullduplex.hardware.reproduce.comparison import Comparison
 
 __all__ = ["draw_capacity", "draw_comparison"]
 
