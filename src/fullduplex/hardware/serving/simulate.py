@@ -56,6 +56,8 @@ class Log:
         stage_s, decodes, prompts, tokens: of every stage: seconds, requests decoding, prompts that ended, tokens made.
         arrival_s, first_s, last_s: of every request: seconds; NaN where the run began within its answer.
         energy_j: of all stages; peak_bytes: the most that sessions and weights had reserved.
+        handover_s, handed_over: where prompts have devices of their own: seconds from the first token to the second of
+            each request, and how many of the decodes of each stage these are.
     """
 
     stage_s: Array
@@ -68,6 +70,8 @@ class Log:
     end_s: float
     energy_j: float
     peak_bytes: float
+    handover_s: Array = field(default_factory=lambda: np.zeros(0))
+    handed_over: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
 
     @property
     def tokens_per_s(self) -> float:
@@ -87,11 +91,13 @@ class Log:
 
     def between_tokens_s(self, share: float) -> float:
         """Quantile of TBT over all tokens but first ones: each decoding request waits for the stage it is in."""
-        order = np.argsort(self.stage_s)
-        covered = np.cumsum(self.decodes[order])
+        gaps = np.concatenate([self.stage_s, self.handover_s])
+        times = np.concatenate([self.decodes - self.handed_over, np.ones(len(self.handover_s), dtype=np.int64)])
+        order = np.argsort(gaps)
+        covered = np.cumsum(times[order])
         if not covered[-1]:
             raise InputError("no request took a second token; there is no time between tokens")
-        return float(self.stage_s[order][np.searchsorted(covered, share * covered[-1])])
+        return float(gaps[order][np.searchsorted(covered, share * covered[-1])])
 
 
 @dataclass(slots=True)
