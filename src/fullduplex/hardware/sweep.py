@@ -1,5 +1,6 @@
 """Many independent points through one function: in this process, or on Ray where one machine is not enough."""
 
+import socket
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ __all__ = ["run_points"]
 P = TypeVar("P")
 R = TypeVar("R")
 _BATCHES_A_WORKER = 4
+_CONNECT_S = 5.0
 
 
 def run_points(
@@ -68,9 +70,12 @@ def _connect(address: str) -> Any:
     try:
         if address == "local":
             cluster.init(include_dashboard=False, log_to_driver=False, logging_level="error")
-        else:
-            cluster.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+            return cluster
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        cluster.init(address=address, log_to_driver=False, logging_level="error")
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"no Ray cluster answers at {address!r}: {error}; start one with `ray start --head`"
         ) from error

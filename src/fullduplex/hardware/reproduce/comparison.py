@@ -5,6 +5,7 @@ seconds of a hop between devices. They are calibrated on these very statements (
 reproduction and no prediction. Lengths of the 27 configurations are our reading of the figures' labels.
 """
 
+import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from fullduplex.base.errors import ConfigError
 from fullduplex.hardware.checks import at_least
 from fullduplex.hardware.device import CoProcessing, Link, System
 from fullduplex.hardware.presets import Presets
+from fullduplex.hardware.serving.split import Pools
+from fullduplex.hardware.silicon import Silicon
 from fullduplex.hardware.steady import Steady, steady
 from fullduplex.hardware.sweep import run_points
 from fullduplex.hardware.workload import Routing
 
 __all__ = [
+    "NUM_RUNS",
     "PAPER",
     "SETTINGS",
     "Claim",
@@ -32,7 +36,10 @@ __all__ = [
     "claims",
     "compare",
     "load_unknowns",
+    "num_settings",
+    "paper_split",
     "paper_system",
+    "sensitivity",
 ]
 
 BATCHES = (32, 64, 128)
@@ -53,7 +60,17 @@ PAPER: Mapping[str, float] = MappingProxyType(
         "Mixtral: mean Duplex+PE+ET / Bank-PIM": 1.49,
     }
 )
+SWEPT: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "dram_efficiency": (0.65, 0.75, 0.85, 1.0),
+        "hop_s": (0.8e-6, 3e-6, 5e-6, 7e-6),
+        "spread": (0.0, 0.1, 0.3, 0.5),
+        "zipf": (0.0, 0.5, 1.0, 1.5),
+        "spaces": (False, True),
+    }
+)
 SYSTEMS = ("GPU", "2xGPU", "Duplex", "Duplex+PE", "Duplex+PE+ET", "Bank-PIM")
+NUM_RUNS = len(SYSTEMS) * len(SETTINGS) * len(BATCHES) * 3
 Key = tuple[str, int, int]
 
 
@@ -66,6 +83,7 @@ class Unknowns:
     spaces: bool = True
     spread: float = 0.1
     zipf: float = 0.0
+    silicon: Silicon = Silicon()
 
     def __post_init__(self) -> None:
         at_least(self.spread, 0, "spread")
@@ -134,6 +152,12 @@ def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknow
     )
 
 
+def paper_split(presets: Presets, num_devices: int, unknowns: Unknowns | None = None) -> Pools:
+    """Duplex-Split: half of `num_devices` devices for prompts, half for answers."""
+    half = paper_system(presets, "Duplex+PE+ET", num_devices // 2, unknowns)
+    return Pools(prompts=half, answers=half, wire=half.link)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Point:
     """One system on one configuration: what a worker needs to know."""
@@ -192,3 +216,29 @@ def claims(found: Comparison) -> tuple[Claim, ...]:
         float(np.mean(over_bank)),
     )
     return tuple(Claim(name=name, paper=PAPER[name], here=value) for name, value in zip(PAPER, here, strict=True))
+
+
+def _changed(base: Unknowns) -> dict[tuple[str, float], Unknowns]:
+    return {
+        (field, value): dataclasses.replace(base, **{field: value})  # pyright: ignore[reportArgumentType]
+        for field, values in SWEPT.items()
+        for value in values
+    }
+
+
+def num_settings(base: Unknowns) -> int:
+    """How many comparisons `sensitivity` runs."""
+    return len(set(_changed(base).values()))
+
+
+def sensitivity(
+    presets: Presets, base: Unknowns, progress: Callable[[], object] = lambda: None, ray: str | None = None
+) -> dict[str, dict[str, tuple[Claim, ...]]]:
+    """The statements with one unknown changed at a time: {unknown: {value: statements}}."""
+    known: dict[Unknowns, tuple[Claim, ...]] = {}
+    found: dict[str, dict[str, tuple[Claim, ...]]] = {}
+    for (field, value), changed in _changed(base).items():
+        if changed not in known:
+            known[changed] = claims(compare(presets, changed, progress, ray))
+        found.setdefault(field, {})[f"{value:g}"] = known[changed]
+    return found
