@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 from fullduplex.hardware.device import Link, System
-from fullduplex.hardware.paper import compare
 from fullduplex.hardware.presets import load_presets
+from fullduplex.hardware.reproduce.comparison import compare
 from fullduplex.hardware.serving.sessions import DuplexLoad, capacity
 from fullduplex.hardware.stage import Stage, stage_cost
 

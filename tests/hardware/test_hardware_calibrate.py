@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import InputError
-from fullduplex.hardware.calibrate import Fit, fit_roofline
+from fullduplex.hardware.calibrate.fit import Fit, fit_roofline
 from fullduplex.hardware.device import Device
 from fullduplex.hardware.workload import Work, gemm
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.device import System
-from fullduplex.hardware.paper import paper_system
 from fullduplex.hardware.presets import load_presets
-from fullduplex.hardware.serving.simulate import Log, Serving, decode_seconds, simulate
+from fullduplex.hardware.reproduce.comparison import paper_system
+from fullduplex.hardware.serving.simulate import Log, Serving, simulate
 from fullduplex.hardware.serving.traffic import Requests, draw_requests
 from fullduplex.hardware.stage import Stage, stage_cost
 from fullduplex.hardware.steady import decode_only_share, largest_batch, steady
@@ -100,14 +100,6 @@ def test_chunks_cut_the_tail_between_tokens_and_not_the_tokens() -> None:
     assert whole.tokens.sum() == chunked.tokens.sum()
     assert chunked.between_tokens_s(0.99) < 0.6 * whole.between_tokens_s(0.99)
     assert chunked.first_token_s.mean() > 0
-
-
-def test_the_fast_cost_of_a_decode_stage_is_the_slow_one() -> None:
-    for model, system in ((MIXTRAL, FOUR["Duplex+PE+ET"]), (MIXTRAL, FOUR["GPU"]), (LLAMA, ONE), (MAMBA, ONE)):
-        fast = decode_seconds(model, system)
-        for decode, context in ((1, 0.0), (7, 900.0), (64, 1e6)):
-            slow = stage_cost(model, system, Stage(decode=decode, context_tokens=context))
-            assert fast(decode, context) == pytest.approx((slow.seconds, slow.energy_j), rel=1e-9)
 
 
 def test_admission_keeps_to_the_bytes() -> None:

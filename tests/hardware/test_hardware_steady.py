@@ -4,8 +4,8 @@ import pytest
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.device import System
-from fullduplex.hardware.paper import PAPER, Claim, Unknowns, claims, compare, paper_system
 from fullduplex.hardware.presets import load_presets
+from fullduplex.hardware.reproduce.comparison import PAPER, Claim, Unknowns, claims, compare, paper_system
 from fullduplex.hardware.stage import Stage, stage_cost
 from fullduplex.hardware.steady import decode_only_share, largest_batch, steady
 

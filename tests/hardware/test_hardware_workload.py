@@ -12,6 +12,7 @@ from fullduplex.hardware.device import Processor
 from fullduplex.hardware.model import FeedForward
 from fullduplex.hardware.presets import load_presets
 from fullduplex.hardware.workload import (
+    Routing,
     Work,
     active_experts,
     decode_attention,
@@ -89,10 +90,10 @@ def test_active_experts_refuses_what_cannot_be() -> None:
         active_experts(4, 2, float("nan"))
 
 
-@given(experts=st.integers(1, 12), top_k=st.integers(1, 12), tokens=st.integers(0, 40), skew=st.floats(0, 2))
-def test_every_token_visits_top_k_experts(experts: int, top_k: int, tokens: int, skew: float) -> None:
+@given(experts=st.integers(1, 12), top_k=st.integers(1, 12), tokens=st.integers(0, 40), zipf=st.floats(0, 2))
+def test_every_token_visits_top_k_experts(experts: int, top_k: int, tokens: int, zipf: float) -> None:
     feed = FeedForward(width=1, num_experts=experts, top_k=min(top_k, experts))
-    counts = route_tokens(feed, tokens, 3, np.random.default_rng(0), skew)
+    counts = route_tokens(feed, tokens, 3, np.random.default_rng(0), Routing(zipf=zipf))
     assert counts.shape == (3, experts)
     assert (counts.sum(axis=1) == feed.top_k * tokens).all()
     assert counts.max(initial=0) <= tokens  # no token visits an expert twice
@@ -107,9 +108,9 @@ def test_routing_meets_the_closed_form(top_k: int) -> None:
 
 def test_skew_follows_the_order_of_experts_and_the_seed_decides() -> None:
     feed = FeedForward(width=1, num_experts=8, top_k=2)
-    counts = route_tokens(feed, 1000, 20, np.random.default_rng(1), 1.0).sum(axis=0)
+    counts = route_tokens(feed, 1000, 20, np.random.default_rng(1), Routing(zipf=1.0)).sum(axis=0)
     assert (np.diff(counts) < 0).all()
-    again = route_tokens(feed, 1000, 20, np.random.default_rng(1), 1.0).sum(axis=0)
+    again = route_tokens(feed, 1000, 20, np.random.default_rng(1), Routing(zipf=1.0)).sum(axis=0)
     assert (counts == again).all()
 
 
@@ -117,8 +118,33 @@ def test_a_skew_of_zero_is_even_and_a_negative_one_is_refused() -> None:
     feed = FeedForward(width=1, num_experts=8, top_k=2)
     share = route_tokens(feed, 1000, 200, np.random.default_rng(1)).mean(axis=0) / 1000
     assert share == pytest.approx(np.full(8, 0.25), abs=0.005)
-    with pytest.raises(ConfigError, match="skew"):
-        route_tokens(feed, 1, 1, np.random.default_rng(1), -1.0)
+    with pytest.raises(ConfigError, match="zipf"):
+        Routing(zipf=-1.0)
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ConfigError, match="correlation"):
+            Routing(correlation=wrong)
+
+
+@pytest.mark.parametrize(("experts", "top_k"), [(8, 2), (64, 1)])
+@pytest.mark.parametrize("correlation", [0.0, 0.05, 0.3])
+def test_tokens_of_a_stage_choose_alike_as_often_as_asked(experts: int, top_k: int, correlation: float) -> None:
+    """The variance of an expert's count of n tokens is that of independent ones times 1 + (n - 1) c."""
+    number, chance = 40, top_k / experts
+    feed, routing = FeedForward(width=1, num_experts=experts, top_k=top_k), Routing(correlation=correlation)
+    counts = route_tokens(feed, number, 6000, np.random.default_rng(4), routing)
+    assert counts.mean() == pytest.approx(number * chance, rel=1e-9)
+    expected = number * chance * (1 - chance) * (1 + (number - 1) * correlation)
+    assert counts.var(axis=0).mean() == pytest.approx(expected, rel=0.04)
+
+
+def test_correlated_choices_of_many_experts_scatter_more() -> None:
+    """Six of 64 are too many subsets to list: the same law, drawn token by token."""
+    feed = FeedForward(width=1, num_experts=64, top_k=6)
+    even, alike = (
+        route_tokens(feed, 50, 200, np.random.default_rng(5), Routing(correlation=c)).var(axis=0).mean()
+        for c in (0.0, 0.05)
+    )
+    assert alike > 2 * even
 
 
 def _unit_times(tokens: int) -> dict[str, float]:

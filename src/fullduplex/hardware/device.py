@@ -110,6 +110,8 @@ class System:
         co_processing: "none"; "experts", any expert may run on either side; "spaces", memory is cut into four spaces
             and all experts of a space run on the same side ("+PE", section V-B of the paper).
         dram_efficiency: share of the peak memory bandwidth that streaming reads get, (0, 1].
+        apart: devices of one node of which only the units in memory are used: they hold all experts and caches, and
+            the others do the rest (the paper's "hetero", section VII). 0: every device does everything.
     """
 
     device: Device
@@ -118,6 +120,7 @@ class System:
     expert_tensor: bool = False
     co_processing: CoProcessing = "none"
     dram_efficiency: float = 0.75
+    apart: int = 0
     link: Link = Link(bytes_per_s=450e9, hop_s=5e-6)
     node_link: Link = Link(bytes_per_s=50e9, hop_s=5e-6)
 
@@ -133,6 +136,21 @@ class System:
             raise ConfigError(f"co_processing is {self.co_processing!r}; expected one of {', '.join(_CO_PROCESSING)}")
         if self.co_processing != "none" and self.device.pim_bandwidth_ratio == 0:
             raise ConfigError(f"co_processing is {self.co_processing!r}, but the device has no units in memory")
+        self._check_apart()
+
+    def _check_apart(self) -> None:
+        whole(self.apart, 0, "apart")
+        if not self.apart:
+            return
+        if self.device.pim_bandwidth_ratio == 0:
+            raise ConfigError(f"apart is {self.apart}, but the device has no units in memory")
+        if self.apart >= self.num_devices or self.num_devices > self.node_size:
+            raise ConfigError(
+                f"apart is {self.apart} of {self.num_devices} devices; expected fewer than all, in one node of at most "
+                f"{self.node_size}"
+            )
+        if self.co_processing != "none":
+            raise ConfigError(f"co_processing is {self.co_processing!r}; devices set apart share no memory: use 'none'")
 
     @property
     def num_nodes(self) -> int:
@@ -141,6 +159,16 @@ class System:
     @property
     def tensor_parallel(self) -> int:
         return min(self.num_devices, self.node_size)
+
+    @property
+    def dense_parallel(self) -> int:
+        """Devices of a node over which linear layers and prompts are sliced."""
+        return self.tensor_parallel - self.apart
+
+    @property
+    def cache_parallel(self) -> int:
+        """Devices of a node over which caches and the attention of decodes are sliced."""
+        return self.apart or self.tensor_parallel
 
     @property
     def capacity_bytes(self) -> float:

@@ -1,7 +1,7 @@
 """Models as their shapes: parameters, bytes of weights, bytes a session keeps.
 
 Every layer is a mixer (attention or a state space) followed by a feed-forward part (dense, or experts every so many
-layers). Weights and activations take two bytes, as in the Duplex paper.
+layers). Activations take two bytes, as in the Duplex paper; weights `weight_bits`.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,10 @@ class StateSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A decoder of equal layers; exactly one of `attention` and `state_space` mixes, `feed_forward` may be missing."""
+    """A decoder of equal layers; exactly one of `attention` and `state_space` mixes, `feed_forward` may be missing.
+
+    `weight_bits` are those of a stored weight with its share of scales: 16, or fewer where it is quantised.
+    """
 
     num_layers: int
     hidden: int
@@ -73,11 +76,13 @@ class Model:
     attention: Attention | None = None
     feed_forward: FeedForward | None = None
     state_space: StateSpace | None = None
+    weight_bits: float = 16.0
     source: str
 
     def __post_init__(self) -> None:
         for field in ("num_layers", "hidden", "vocabulary"):
             whole(getattr(self, field), 1, field)
+        positive(self.weight_bits, "weight_bits")
         if (self.attention is None) == (self.state_space is None):
             raise ConfigError("a model has attention or state_space; give exactly one of the two")
         if self.attention is not None and self.hidden % self.attention.num_heads:
@@ -161,4 +166,5 @@ class Model:
 
     def weight_bytes(self, num_nodes: int = 1) -> float:
         """Bytes of weights in all devices: experts once, everything else once a node (data parallel)."""
-        return _BYTES * (self.expert_parameters + num_nodes * (self.num_parameters - self.expert_parameters))
+        dense = num_nodes * (self.num_parameters - self.expert_parameters)
+        return self.weight_bits / 8 * (self.expert_parameters + dense)

@@ -2,7 +2,10 @@
 
 The cost of a stage is a sum over layers of roofline times (arXiv:2409.01141, sections III to V). Where the units in
 memory exist: decode attention runs there; experts do in stages without a prompt, or are split if the system
-co-processes; everything else runs on the processor. State-space steps run where they are faster.
+co-processes; everything else runs on the processor. State-space steps run where they are faster. With devices set
+apart ("hetero") experts and decode attention always run on the units in memory of those, and nothing else does.
+
+Nodes are data parallel and a prompt is not cut: the node with the most prompts holds up the stage.
 """
 
 from collections.abc import Mapping
@@ -16,9 +19,11 @@ from fullduplex.base.errors import ConfigError
 from fullduplex.hardware.checks import at_least
 from fullduplex.hardware.device import Processor, System
 from fullduplex.hardware.exchange import all_to_all_seconds, remote_copies, ring_all_reduce_seconds
-from fullduplex.hardware.model import Model
+from fullduplex.hardware.model import FeedForward, Model
 from fullduplex.hardware.schedule import split_seconds
 from fullduplex.hardware.workload import (
+    EVEN,
+    Routing,
     Work,
     decode_attention,
     expert_seconds,
@@ -30,10 +35,19 @@ from fullduplex.hardware.workload import (
     state_space_step,
 )
 
-__all__ = ["Stage", "StageCost", "stage_cost"]
+__all__ = [
+    "Experts",
+    "Share",
+    "Stage",
+    "StageCost",
+    "dense_layers",
+    "exchange_seconds",
+    "expert_cost",
+    "mixer_work",
+    "stage_cost",
+]
 
 _FEWEST_DRAWS, _MOST_DRAWS = 16, 256
-_EXACT_TOKENS = 16
 _PARTS = ("linear", "mixer", "feed_forward", "experts", "exchange", "head")
 
 
@@ -61,6 +75,18 @@ class Stage:
     def tokens(self) -> int:
         return self.decode + self.prompt_tokens
 
+    def share(self, nodes: int, *, slowest: bool) -> "Share":
+        """What one of `nodes` nodes has of it: the mean, or the one with the most prompts (taken as equally long)."""
+        whole_prompts = max(1, self.prompts)
+        part = -(-whole_prompts // nodes) / whole_prompts if slowest else 1 / nodes
+        return Share(
+            decode=self.decode / nodes,
+            context_tokens=self.context_tokens / nodes,
+            prompt_tokens=self.prompt_tokens * part,
+            prompt_pairs=self.prompt_pairs * part,
+            heads=(self.decode / nodes) + self.prompts * part,
+        )
+
     @staticmethod
     def of_lengths(decode: int, context: float, prompts: int = 0, prompt: int = 0) -> "Stage":
         """`decode` requests with `context` tokens each and `prompts` prompts of `prompt` tokens each."""
@@ -71,6 +97,33 @@ class Stage:
             prompt_tokens=prompts * prompt,
             prompt_pairs=prompts * prompt * prompt / 2,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The part of a stage that one node has; `heads` are the tokens whose successor is looked for."""
+
+    decode: float
+    context_tokens: float
+    prompt_tokens: float
+    prompt_pairs: float
+    heads: float
+
+    @property
+    def rows(self) -> float:
+        return self.decode + self.prompt_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """All experts of a stage: seconds for each routing drawn (their mean is the cost), joules in the mean."""
+
+    drawn_s: NDArray[np.float64]
+    energy_j: float
+
+    @property
+    def seconds(self) -> float:
+        return float(self.drawn_s.mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,179 +145,159 @@ class _Sum:
     parts_s: dict[str, float]
     joules: float
     alu_pj: float
-    xpu: Processor
-    pim: Processor | None
-
-    def add(self, part: str, work: Work, processor: Processor, times: float, devices: float) -> float:
-        seconds = times * work.seconds(processor)
-        self.parts_s[part] += seconds
-        self.charge(work, processor, times * devices)
-        return seconds
 
     def charge(self, work: Work, processor: Processor, times: float) -> None:
         self.joules += 1e-12 * times * (work.bytes * 8 * processor.read_pj_per_bit + work.flops * self.alu_pj)
 
 
-def stage_cost(
-    model: Model, system: System, stage: Stage, *, skew: float = 0.0, seed: int = 0, between: bool = False
-) -> StageCost:
+def stage_cost(model: Model, system: System, stage: Stage, *, routing: Routing = EVEN, seed: int = 0) -> StageCost:
     """Seconds and joules of one stage.
 
     Args:
-        skew: Zipf exponent of the routing to experts; the cost is the mean of 16 (many tokens) to 256 (few)
-            routings drawn from `seed`.
-        between: the fast way for many stages with ever new numbers of tokens: experts by straight lines between
-            eighths of a doubling (experts within 3 % of the slow way).
+        routing: to experts; the cost is the mean of 16 (many tokens) to 256 (few) routings drawn from `seed`.
 
     Raises: ConfigError when the experts cannot be dealt to the devices.
     """
+    total = _Sum(dict.fromkeys(_PARTS, 0.0), 0.0, system.device.alu_pj_per_flop)
     if stage.tokens == 0:
-        return StageCost(parts_s=dict.fromkeys(_PARTS, 0.0), energy_j=0.0)
-    total = _empty(system)
-    xpu = total.xpu
-    devices, nodes, everywhere = system.tensor_parallel, system.num_nodes, system.num_devices
-    rows = stage.tokens / nodes
-    for inner, columns in model.mixer_shapes:
-        total.add("linear", gemm(rows, inner, columns / devices), xpu, model.num_layers, everywhere)
-    _mix(total, model, system, stage)
-    _feed(total, model, system, stage, rows)
+        return StageCost(parts_s=total.parts_s, energy_j=0.0)
+    xpu, nodes = system.device.xpu(system.dram_efficiency), system.num_nodes
+    slowest, mean = stage.share(nodes, slowest=True), stage.share(nodes, slowest=False)
+    for part, inner, columns, layers in dense_layers(model, system):
+        rows = (slowest.heads, mean.heads) if part == "head" else (slowest.rows, mean.rows)
+        slow, even = (gemm(count, inner, columns, model.weight_bits) for count in rows)
+        total.parts_s[part] += layers * slow.seconds(xpu)
+        total.charge(even, xpu, layers * nodes * system.dense_parallel)
+    _mix(total, model, system, slowest, mean)
     if model.num_expert_layers:
-        (_experts_between if between else _experts)(total, model, system, stage, skew, seed)
-    message = rows * model.hidden * 2
-    reduces = model.num_layers * (1 if model.feed_forward is None else 2)
-    total.parts_s["exchange"] += reduces * ring_all_reduce_seconds(devices, message, system.link)
-    heads = (stage.decode + stage.prompts) / nodes
-    total.add("head", gemm(heads, model.hidden, model.vocabulary / devices), xpu, 1, everywhere)
+        experts = expert_cost(model, system, stage.tokens, stage.prompt_tokens > 0, routing, seed)
+        total.parts_s["experts"] += experts.seconds
+        total.joules += experts.energy_j
+    total.parts_s["exchange"] += exchange_seconds(model, system, slowest.rows, stage.tokens / nodes)
     return StageCost(parts_s=total.parts_s, energy_j=total.joules)
 
 
-def _empty(system: System) -> _Sum:
-    device, share = system.device, system.dram_efficiency
-    return _Sum(dict.fromkeys(_PARTS, 0.0), 0.0, device.alu_pj_per_flop, device.xpu(share), device.pim(share))
+def dense_layers(model: Model, system: System) -> list[tuple[str, float, float, int]]:
+    """Linear layers that every token passes: part of the stage, in and out on one device, how many of them."""
+    devices, feed = system.dense_parallel, model.feed_forward
+    found = [("linear", float(inner), columns / devices, model.num_layers) for inner, columns in model.mixer_shapes]
+    if feed is not None:
+        width, layers = feed.width / devices, model.num_dense_layers
+        found.append(("feed_forward", model.hidden, width, layers * (feed.num_matrices - 1)))
+        found.append(("feed_forward", width, model.hidden, layers))
+    if feed is not None and model.num_expert_layers:
+        found.append(("experts", model.hidden, feed.num_experts, model.num_expert_layers))  # the router
+    found.append(("head", model.hidden, model.vocabulary / devices, 1))
+    return found
 
 
-def _mix(total: _Sum, model: Model, system: System, stage: Stage) -> None:
-    """Attention or state space: decodes in memory where there are units, prompts on the processor."""
-    xpu, pim = total.xpu, total.pim
-    devices, nodes, everywhere = system.tensor_parallel, system.num_nodes, system.num_devices
-    if model.attention is None:
-        step = state_space_step(model, stage.decode / nodes, devices)
-        scan = state_space_scan(model, stage.prompt_tokens / nodes, devices)
-        side = xpu if pim is None or step.seconds(xpu) <= step.seconds(pim) else pim
+def mixer_work(model: Model, system: System, share: Share) -> tuple[tuple[Work, Processor], tuple[Work, Processor]]:
+    """One layer on one device: the decodes and where they run, the prompts and where they run."""
+    efficiency = system.dram_efficiency
+    xpu, pim = system.device.xpu(efficiency), system.device.pim(efficiency)
+    step_on, scan_on = system.cache_parallel, system.dense_parallel
+    if model.attention is not None:
+        step = decode_attention(model, share.context_tokens, step_on)
+        scan = prefill_attention(model, share.prompt_pairs, share.prompt_tokens, scan_on)
+        return (step, pim or xpu), (scan, xpu)
+    step = state_space_step(model, share.decode, step_on)
+    scan = state_space_scan(model, share.prompt_tokens, scan_on)
+    slower = pim is not None and not system.apart and step.seconds(xpu) <= step.seconds(pim)
+    return (step, xpu if slower or pim is None else pim), (scan, xpu)
+
+
+def _mix(total: _Sum, model: Model, system: System, slowest: Share, mean: Share) -> None:
+    """Attention or state space; the copy of a prompt's keys and values where two sides work at once."""
+    layers, nodes = model.num_layers, system.num_nodes
+    devices = system.cache_parallel, system.dense_parallel
+    for (work, side), on in zip(mixer_work(model, system, mean), devices, strict=True):
+        total.charge(work, side, layers * nodes * on)
+    step_s, scan_s = (work.seconds(side) for work, side in mixer_work(model, system, slowest))
+    if system.apart or system.co_processing != "none":
+        total.parts_s["mixer"] += layers * max(step_s, scan_s)
     else:
-        step = decode_attention(model, stage.context_tokens / nodes, devices)
-        scan = prefill_attention(model, stage.prompt_pairs / nodes, stage.prompt_tokens / nodes, devices)
-        side = xpu if pim is None else pim
-    together = system.co_processing != "none"
-    for work, processor in ((step, side), (scan, xpu)):
-        total.charge(work, processor, model.num_layers * everywhere)
-    times = (step.seconds(side), scan.seconds(xpu))
-    total.parts_s["mixer"] += model.num_layers * (max(times) if together else sum(times))
-    if together and model.attention is not None and stage.prompt_tokens:
+        total.parts_s["mixer"] += layers * (step_s + scan_s)
+    if system.co_processing != "none" and model.attention is not None:
         # Prompts fill a memory space of the processor's own; their keys and values are then copied to the others.
-        copied = 2 * stage.prompt_tokens * model.kv_bytes_per_token / nodes / devices
-        total.add("mixer", Work(0.0, copied), xpu, 1, everywhere)
+        xpu, each = system.device.xpu(system.dram_efficiency), 2 * model.kv_bytes_per_token / system.tensor_parallel
+        total.parts_s["mixer"] += Work(0.0, slowest.prompt_tokens * each).seconds(xpu)
+        total.charge(Work(0.0, mean.prompt_tokens * each), xpu, system.num_devices)
 
 
-def _feed(total: _Sum, model: Model, system: System, stage: Stage, rows: float) -> None:
-    """Dense feed-forward layers and the routers of experts, on the processor."""
+def exchange_seconds(model: Model, system: System, rows: float, mean_rows: float) -> float:
+    """All-reduces inside a node (`rows` tokens in the slowest), all-to-all between nodes, steps to devices set apart."""
+    message = rows * model.hidden * 2
+    parts = 1 if model.feed_forward is None else 2
+    if system.apart:
+        # Mixer on one group (its linear layers), then queries to the caches and back; experts on the other group.
+        crossings = (
+            2
+            * (1 + (model.num_expert_layers > 0))
+            * (system.link.hop_s + message / system.apart / system.link.bytes_per_s)
+        )
+        dense = ring_all_reduce_seconds(system.dense_parallel, message, system.link)
+        there = ring_all_reduce_seconds(system.apart, message, system.link)
+        dense_parts = model.num_layers + model.num_dense_layers
+        return dense_parts * dense + model.num_expert_layers * there + model.num_layers * crossings
+    seconds = model.num_layers * parts * ring_all_reduce_seconds(system.tensor_parallel, message, system.link)
     feed = model.feed_forward
-    if feed is None:
-        return
-    xpu = total.xpu
-    width = feed.width / system.tensor_parallel
-    wide, narrow = gemm(rows, model.hidden, width), gemm(rows, width, model.hidden)
-    total.add("feed_forward", wide, xpu, model.num_dense_layers * (feed.num_matrices - 1), system.num_devices)
-    total.add("feed_forward", narrow, xpu, model.num_dense_layers, system.num_devices)
-    if model.num_expert_layers:
-        router = gemm(rows, model.hidden, feed.num_experts)
-        total.add("experts", router, xpu, model.num_expert_layers, system.num_devices)
-
-
-def _experts(total: _Sum, model: Model, system: System, stage: Stage, skew: float, seed: int) -> None:
-    seconds, joules = _experts_alone(model, system, stage.tokens, stage.prompts > 0, skew, seed)
-    _charge_experts(total, model, system, stage.tokens, seconds, joules)
-
-
-def _experts_between(total: _Sum, model: Model, system: System, stage: Stage, skew: float, seed: int) -> None:
-    """Fast twin of `_experts`: straight lines between numbers of tokens that grow by an eighth of a doubling."""
-    tokens, mixed = stage.tokens, stage.prompts > 0
-    low, high = _knots(tokens)
-    seconds, joules = _experts_alone(model, system, low, mixed, skew, seed)
-    if high > low:
-        more_s, more_j = _experts_alone(model, system, high, mixed, skew, seed)
-        share = (tokens - low) / (high - low)
-        seconds, joules = seconds + share * (more_s - seconds), joules + share * (more_j - joules)
-    _charge_experts(total, model, system, tokens, seconds, joules)
-
-
-def _knots(tokens: int) -> tuple[int, int]:
-    """The numbers of tokens on both sides that are computed; the same twice if `tokens` is one of them."""
-    if tokens <= _EXACT_TOKENS:
-        return tokens, tokens
-    step = 1 << (tokens.bit_length() - 4)
-    low = tokens // step * step
-    return low, low if low == tokens else low + step
-
-
-def _charge_experts(total: _Sum, model: Model, system: System, tokens: int, seconds: float, joules: float) -> None:
-    total.parts_s["experts"] += seconds
-    total.joules += joules
-    feed = model.feed_forward
-    assert feed is not None
-    nodes, devices = system.num_nodes, system.tensor_parallel
-    if nodes > 1:
-        copies = remote_copies(feed.num_experts, feed.top_k, nodes)
-        message = tokens / nodes * model.hidden * 2 * copies / devices
-        total.parts_s["exchange"] += model.num_expert_layers * 2 * all_to_all_seconds(message, nodes, system.node_link)
+    if system.num_nodes > 1 and feed is not None and model.num_expert_layers:
+        copies = remote_copies(feed.num_experts, feed.top_k, system.num_nodes)
+        sent = mean_rows * model.hidden * 2 * copies / system.tensor_parallel
+        seconds += model.num_expert_layers * 2 * all_to_all_seconds(sent, system.num_nodes, system.node_link)
+    return seconds
 
 
 @lru_cache(maxsize=4096)
-def _experts_alone(
-    model: Model, system: System, tokens: int, mixed: bool, skew: float, seed: int
-) -> tuple[float, float]:
-    """Seconds and joules of all experts of a stage, in the mean over routings."""
-    total = _empty(system)
-    counts, slices = _deal(model, system, tokens, skew, seed)
-    xpu, pim = total.xpu, total.pim
+def expert_cost(
+    model: Model, system: System, tokens: int, mixed: bool, routing: Routing = EVEN, seed: int = 0
+) -> Experts:
+    """All experts of a stage of `tokens` tokens, with a prompt among them if `mixed`."""
+    xpu, pim = system.device.xpu(system.dram_efficiency), system.device.pim(system.dram_efficiency)
+    counts, slices = _deal(model, system, tokens, routing, seed)
     on_xpu = expert_seconds(model, counts, slices, xpu)
     if pim is None:
         seconds, in_memory = on_xpu.sum(axis=-1), np.zeros(counts.shape)
     elif system.co_processing == "none":
-        on_side = on_xpu if mixed else expert_seconds(model, counts, slices, pim)
-        seconds, in_memory = on_side.sum(axis=-1), np.full(counts.shape, float(not mixed))
+        there = system.apart > 0 or not mixed
+        on_side = expert_seconds(model, counts, slices, pim) if there else on_xpu
+        seconds, in_memory = on_side.sum(axis=-1), np.full(counts.shape, float(there))
     else:
         on_pim = expert_seconds(model, counts, slices, pim)
         seconds, in_memory = split_seconds(counts, on_xpu, on_pim, spaces=system.co_processing == "spaces")
-    layers = model.num_expert_layers
+    layers, total = model.num_expert_layers, _Sum({}, 0.0, system.device.alu_pj_per_flop)
     flops, moved = expert_work(model, counts, slices)
-    shares = system.num_devices / counts.shape[1]  # devices that do the same as one listed here
+    shares = _expert_devices(system) / counts.shape[1]  # devices that do the same as one listed here
     for processor, mask in ((xpu, 1 - in_memory), (pim, in_memory)):
         if processor is not None:
             work = Work(float((flops * mask).sum()) / len(counts), float((moved * mask).sum()) / len(counts))
             total.charge(work, processor, layers * shares)
-    return layers * float(seconds.max(axis=-1).mean()), total.joules  # the slowest device holds up the rest
+    return Experts(drawn_s=layers * seconds.max(axis=-1), energy_j=total.joules)  # the slowest device holds up the rest
 
 
-def _deal(model: Model, system: System, tokens: int, skew: float, seed: int) -> tuple[NDArray[np.int64], float]:
+def _expert_devices(system: System) -> int:
+    return system.apart or system.num_devices
+
+
+def _deal(model: Model, system: System, tokens: int, routing: Routing, seed: int) -> tuple[NDArray[np.int64], float]:
     """Tokens of the experts of each unlike device, shape (draws, devices, experts), and slices of an expert."""
     feed = model.feed_forward
     assert feed is not None
-    owners = system.num_nodes if system.expert_tensor else min(system.num_devices, feed.num_experts)
-    slices = system.num_devices / owners
+    devices = _expert_devices(system)
+    owners = system.num_nodes if system.expert_tensor else min(devices, feed.num_experts)
     if feed.num_experts % owners:
         if not system.expert_tensor:
-            raise ConfigError(f"num_devices is {system.num_devices}; {feed.num_experts} experts do not divide evenly")
+            raise ConfigError(f"num_devices is {devices}; {feed.num_experts} experts do not divide evenly")
         raise ConfigError(f"num_devices makes {owners} nodes; {feed.num_experts} experts do not divide evenly")
-    return _routed(model, tokens, skew, seed).reshape(-1, owners, feed.num_experts // owners), slices
+    counts = _routed(feed, tokens, routing, seed)
+    return counts.reshape(-1, owners, feed.num_experts // owners), devices / owners
 
 
 @lru_cache(maxsize=256)
-def _routed(model: Model, tokens: int, skew: float, seed: int) -> NDArray[np.int64]:
+def _routed(feed: FeedForward, tokens: int, routing: Routing, seed: int) -> NDArray[np.int64]:
     """Routings do not depend on the system, so systems are compared on the same ones."""
-    assert model.feed_forward is not None
     # Few tokens scatter more, and cost less to draw.
     draws = max(_FEWEST_DRAWS, min(_MOST_DRAWS, 4096 // max(tokens, 1)))
-    found = route_tokens(model.feed_forward, tokens, draws, np.random.default_rng((seed, tokens)), skew)
+    found = route_tokens(feed, tokens, draws, np.random.default_rng((seed, tokens)), routing)
     found.flags.writeable = False
     return found

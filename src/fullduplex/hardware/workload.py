@@ -18,6 +18,8 @@ from fullduplex.hardware.device import Processor
 from fullduplex.hardware.model import FeedForward, Model, StateSpace
 
 __all__ = [
+    "EVEN",
+    "Routing",
     "Work",
     "active_experts",
     "decode_attention",
@@ -51,9 +53,35 @@ class Work:
         return max(self.flops / processor.flops_per_s, self.bytes / processor.bytes_per_s)
 
 
-def gemm(rows: float, inner: float, columns: float) -> Work:
-    """rows x inner times inner x columns, everything read or written once, two bytes an element."""
-    return Work(2 * rows * inner * columns, _BYTES * (rows * inner + inner * columns + rows * columns) if rows else 0.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How tokens choose experts.
+
+    Args:
+        zipf: exponent of Zipf's law over the experts; 0 for even.
+        correlation: chance that two tokens of a stage choose alike because the stage has a topic, [0, 1). Preferences
+            are drawn anew for each stage (Dirichlet), and the variance of an expert's n tokens grows by 1 + (n - 1) c.
+    """
+
+    zipf: float = 0.0
+    correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(self.zipf, 0, "zipf")
+        at_least(self.correlation, 0, "correlation")
+        if self.correlation >= 1:
+            raise ConfigError(f"correlation is {self.correlation:g}; expected a chance below 1")
+
+
+EVEN = Routing()
+
+
+def gemm(rows: float, inner: float, columns: float, weight_bits: float = 16.0) -> Work:
+    """rows x inner times inner x columns, everything read or written once, two bytes an element but for weights."""
+    if not rows:
+        return Work(0.0, 0.0)
+    moved = _BYTES * (rows * inner + rows * columns) + weight_bits / 8 * inner * columns
+    return Work(2 * rows * inner * columns, moved)
 
 
 def decode_attention(model: Model, context_tokens: float, devices: int = 1) -> Work:
@@ -100,30 +128,41 @@ def active_experts(num_experts: int, top_k: int, num_tokens: float) -> float:
 
 
 def route_tokens(
-    feed: FeedForward, num_tokens: int, draws: int, rng: np.random.Generator, skew: float = 0.0
+    feed: FeedForward, num_tokens: int, draws: int, rng: np.random.Generator, routing: Routing = EVEN
 ) -> NDArray[np.int64]:
     """Tokens of each expert, `top_k` different experts for every token: shape (draws, experts).
 
-    `skew` is the exponent of Zipf's law over the experts, 0 for even; a subset of experts is drawn with a probability
-    in proportion to the product of its members' weights.
+    A subset of experts is drawn with a probability in proportion to the product of its members' weights.
     """
     whole(num_tokens, 0, "num_tokens")
-    at_least(skew, 0, "skew")
     count, top_k = feed.num_experts, feed.top_k
     if top_k == count:
         return np.full((draws, count), num_tokens, dtype=np.int64)
     if math.comb(count, top_k) <= _MOST_SUBSETS:
-        chances, member = _subsets(count, top_k, skew)
+        chances, member = _subsets(count, top_k, routing.zipf)
+        if routing.correlation:
+            chances = _topics(chances, routing.correlation, draws, rng)
         # Whole numbers far below 2^53, so the product in floating point is exact.
         return (rng.multinomial(num_tokens, chances, size=draws) @ member).astype(np.int64)
-    weights = _weights(count, skew)
+    weights = _weights(count, routing.zipf)
+    topics = np.broadcast_to(weights / weights.sum(), (draws, count))
+    if routing.correlation:
+        topics = _topics(topics[0], routing.correlation, draws, rng)
     # Too many subsets to list: the top k of Gumbel-perturbed weights, one token after another without replacement.
     found = np.zeros((draws, count), dtype=np.int64)
     for draw in range(draws):
-        keys = rng.gumbel(size=(num_tokens, count)) + np.log(weights)
+        keys = rng.gumbel(size=(num_tokens, count)) + np.log(np.maximum(topics[draw], 1e-300))
         chosen = np.argpartition(-keys, top_k, axis=1)[:, :top_k]
         found[draw] = np.bincount(chosen.ravel(), minlength=count)
     return found
+
+
+def _topics(
+    chances: NDArray[np.float64], correlation: float, draws: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Preferences of each draw around `chances`: Dirichlet with the concentration whose pair correlation is asked."""
+    found = rng.dirichlet(chances * (1 - correlation) / correlation, size=draws)
+    return found / found.sum(axis=-1, keepdims=True)
 
 
 def _weights(count: int, skew: float) -> NDArray[np.float64]:
@@ -159,7 +198,8 @@ def expert_work(
     width = feed.width / slices
     rows = counts.astype(np.float64)
     flops = feed.num_matrices * 2.0 * model.hidden * width * rows
-    moved = feed.num_matrices * _BYTES * (rows * (model.hidden + width) + model.hidden * width)
+    weights = model.weight_bits / 8 * model.hidden * width
+    moved = feed.num_matrices * (_BYTES * rows * (model.hidden + width) + weights)
     return flops, moved * (rows > 0)
 
 

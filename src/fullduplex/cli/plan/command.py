@@ -7,15 +7,15 @@ import re
 import sys
 from pathlib import Path
 
-from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.cli.plan.figure import add_figure, run_figure
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
 from fullduplex.hardware.device import System
-from fullduplex.hardware.figures import draw_capacity, draw_comparison
-from fullduplex.hardware.paper import BATCHES, SETTINGS, Unknowns, claims, compare
 from fullduplex.hardware.presets import Presets, load_presets
-from fullduplex.hardware.serving.sessions import Capacity, DuplexLoad, capacity, frame_times
+from fullduplex.hardware.reproduce.pictures import draw_capacity
+from fullduplex.hardware.serving.sessions import Capacity, DuplexLoad, Place, capacity, frame_times
 from fullduplex.hardware.stage import Stage, stage_cost
+from fullduplex.hardware.sweep import run_points
 
 __all__ = ["main"]
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="capacity over the length of a conversation, models x devices")
     sweep.add_argument("--minutes", type=_floats, default=(1, 3, 10, 30, 60), metavar="M,M,…", help="1,3,10,30,60")
     sweep.add_argument("--png", type=Path, metavar="FILE", help="draw the curves")
+    sweep.add_argument("--ray", metavar="ADDRESS", help="run the points on Ray: local, auto or HOST:PORT")
     stage = commands.add_parser("stage", help="where the time of one stage goes")
     stage.add_argument("--batch", type=int, default=64, metavar="N", help="requests that take a token (default: 64)")
     stage.add_argument("--context", type=int, default=1024, metavar="T", help="tokens behind each (default: 1024)")
@@ -50,15 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_load(command)
     for command in (serve, sweep, stage, simulate):
         _add_system(command)
-    figure = commands.add_parser("figure", help="the paper's comparison: its statements beside ours, and its Figure 11")
-    figure.add_argument("number", choices=("11",))
-    figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="default: figures")
-    figure.add_argument(
-        "--efficiency", type=float, default=0.75, metavar="E", help="of DRAM (default: 0.75, calibrated)"
-    )
-    figure.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="a link hop (default: 5, calibrated)")
-    figure.add_argument("--per-expert", action="store_true", help="split by expert, not by the four memory spaces")
-    figure.add_argument("--sensitivity", action="store_true", help="also: the same with other unknowns")
+    figure = commands.add_parser("figure", help="what the paper prints beside ours: all of it, Figure 8, Figure 11")
+    add_figure(figure)
     listing = commands.add_parser("list", help="devices and models there are")
     for command in (again, figure, listing):
         command.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")
@@ -117,7 +111,7 @@ def main(argv: list[str]) -> int:
         "stage": _stage,
         "simulate": _simulate,
         "replay": run_replay,
-        "figure": _figure,
+        "figure": run_figure,
         "list": _list,
     }
     return run[arguments.command](arguments, presets)
@@ -186,17 +180,17 @@ def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
 
     pairs = [(model, device) for model in arguments.model.split(",") for device in arguments.device.split(",")]
     loads = [_load(arguments, 60 * minutes) for minutes in arguments.minutes]
-    curves: dict[str, list[Capacity | None]] = {}
-    for model, device in tqdm(pairs, desc="systems", file=sys.stderr, disable=None, leave=False):
-        shape, system = presets.find_model(model), _system(arguments, presets, device)
-        rows = curves.setdefault(f"{model} on {device}", [])
-        for load in loads:
-            try:
-                rows.append(capacity(shape, system, load))
-            except ConfigError:
-                raise
-            except InputError:  # not even one session fits: no room, and no reason to stop the sweep
-                rows.append(None)
+    points = [
+        Place(model=presets.find_model(model), system=_system(arguments, presets, device), load=load)
+        for model, device in pairs
+        for load in loads
+    ]
+    with tqdm(total=len(points), desc="points", file=sys.stderr, disable=None, leave=False) as bar:
+        found = run_points(Place.room, points, ray=arguments.ray, progress=bar.update)
+    curves: dict[str, list[Capacity | None]] = {
+        f"{model} on {device}": found[index * len(loads) : (index + 1) * len(loads)]
+        for index, (model, device) in enumerate(pairs)
+    }
     counts = {name: [0 if row is None else row.sessions for row in rows] for name, rows in curves.items()}
     if arguments.png is not None:
         draw_capacity(arguments.minutes, counts, arguments.png)
@@ -228,44 +222,6 @@ def _stage(arguments: argparse.Namespace, presets: Presets) -> int:
 
 def _simulate(arguments: argparse.Namespace, presets: Presets) -> int:
     return run_simulation(arguments, presets.find_model(arguments.model), _system(arguments, presets, arguments.device))
-
-
-def _figure(arguments: argparse.Namespace, presets: Presets) -> int:
-    from tqdm import tqdm
-
-    given = Unknowns(
-        dram_efficiency=arguments.efficiency, hop_s=arguments.hop_us * 1e-6, spaces=not arguments.per_expert
-    )
-    others = {
-        "efficiency 1, hop 0.8 us, per expert": Unknowns(dram_efficiency=1.0, hop_s=0.8e-6, spaces=False),
-        "per expert": dataclasses.replace(given, spaces=False),
-        "hop 4 us": dataclasses.replace(given, hop_s=4e-6),
-        "efficiency 0.85": dataclasses.replace(given, dram_efficiency=0.85),
-    }
-    settings = {"here": given, **(others if arguments.sensitivity else {})}
-    per_run = len(SETTINGS) * len(BATCHES) * 3
-    with tqdm(total=per_run * len(settings), desc="runs", file=sys.stderr, disable=None, leave=False) as bar:
-        found = {name: compare(presets, unknowns, bar.update) for name, unknowns in settings.items()}
-    tables = {name: claims(one) for name, one in found.items()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    draw_comparison(found["here"], arguments.out / "duplex_11.png")
-    if arguments.json:
-        rows = [{"name": row.name, "paper": row.paper, "here": row.here} for row in tables["here"]]
-        swept = {name: [row.here for row in table] for name, table in tables.items() if name != "here"}
-        print(json.dumps({"unknowns": dataclasses.asdict(given), "claims": rows, "sensitivity": swept}))
-        return 0
-    print(
-        f"DRAM efficiency {given.dram_efficiency:g}, {given.hop_s * 1e6:g} us a hop, experts split "
-        f"{'by memory space' if given.spaces else 'one by one'}: calibrated on these rows, not predicted"
-    )
-    print(f"{'':<44} {'paper':>6} {'here':>6} {'error':>7}")
-    for row in tables["here"]:
-        print(f"{row.name:<44} {row.paper:>6.2f} {row.here:>6.2f} {row.error:>7.1%}")
-    for name, table in tables.items():
-        if name != "here":
-            print(f"with {name}: " + " ".join(f"{row.here:.2f}" for row in table))
-    print(f"drawn to {arguments.out / 'duplex_11.png'}")
-    return 0
 
 
 def _list(arguments: argparse.Namespace, presets: Presets) -> int:

@@ -12,6 +12,7 @@ from fullduplex.hardware.device import System
 from fullduplex.hardware.model import Model
 from fullduplex.hardware.serving.simulate import Serving, simulate
 from fullduplex.hardware.serving.traffic import Requests, draw_requests
+from fullduplex.hardware.workload import Routing
 
 __all__ = ["add_traffic", "read_trace", "run_simulation"]
 
@@ -31,6 +32,9 @@ def add_traffic(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=int, default=64, metavar="N", help="requests at once (default: 64)")
     group.add_argument("--chunk", type=int, default=0, metavar="T", help="prompt tokens a stage takes (default: all)")
     group.add_argument("--skew", type=float, default=0.0, metavar="S", help="Zipf exponent of the experts (default: 0)")
+    group.add_argument(
+        "--correlation", type=float, default=0.0, metavar="C", help="chance that two tokens of a stage choose alike (0)"
+    )
 
 
 def read_trace(path: Path) -> Requests:
@@ -66,7 +70,8 @@ def run_simulation(arguments: argparse.Namespace, model: Model, system: System) 
             per_s=arguments.rate,
         )
     closed = arguments.trace is None and arguments.rate is None
-    serving = Serving(batch=arguments.batch, closed=closed, chunk=arguments.chunk, skew=arguments.skew)
+    routing = Routing(zipf=arguments.skew, correlation=arguments.correlation)
+    serving = Serving(batch=arguments.batch, closed=closed, chunk=arguments.chunk, routing=routing)
     log = simulate(model, system, requests, serving)
     shares = (0.5, 0.9, 0.99)
     waits = {

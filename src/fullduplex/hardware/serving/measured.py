@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import FormatError, InputError, MissingExtraError
-from fullduplex.hardware.calibrate import Fit
+from fullduplex.hardware.calibrate.fit import Fit
 from fullduplex.hardware.checks import positive
 from fullduplex.hardware.device import Device, System
 from fullduplex.hardware.model import Model
 from fullduplex.hardware.serving.paged import Blocks, serve_paged
+from fullduplex.hardware.serving.quick import quick_cost
 from fullduplex.hardware.serving.traffic import Requests
-from fullduplex.hardware.stage import Stage, stage_cost
+from fullduplex.hardware.stage import Stage
 
 __all__ = ["Replay", "Run", "fit_run", "read_run", "replay"]
 
@@ -145,4 +146,10 @@ def _fit_of(point: Array) -> Fit:
 def _seconds(model: Model, device: Device, fit: Fit) -> Callable[[Stage], float]:
     real = dataclasses.replace(device, flops_per_s=device.flops_per_s * fit.compute_share)
     system = System(device=real, dram_efficiency=fit.memory_share)
-    return lambda stage: stage_cost(model, system, stage).seconds + fit.start_s
+    cost = quick_cost(model, system)
+
+    def seconds(stage: Stage) -> float:
+        found, _ = cost(stage.decode, stage.context_tokens, stage.prompts, stage.prompt_tokens, stage.prompt_pairs, -1)
+        return found + fit.start_s
+
+    return seconds

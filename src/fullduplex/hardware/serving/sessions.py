@@ -10,14 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from fullduplex.base.errors import ConfigError
+from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.checks import at_least, positive, whole
 from fullduplex.hardware.device import System
 from fullduplex.hardware.model import Model
 from fullduplex.hardware.stage import Stage, stage_cost
 from fullduplex.hardware.steady import largest_batch
 
-__all__ = ["Capacity", "DuplexLoad", "FrameTimes", "capacity", "frame_times", "most_bursts"]
+__all__ = ["Capacity", "DuplexLoad", "FrameTimes", "Place", "capacity", "frame_times", "most_bursts"]
 
 _TAIL = 1e-9
 
@@ -152,6 +152,24 @@ def capacity(model: Model, system: System, load: DuplexLoad) -> Capacity:
         memory_sessions=fit,
         times=frame_times(model, system, load, low),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One point of a sweep."""
+
+    model: Model
+    system: System
+    load: DuplexLoad
+
+    def room(self) -> Capacity | None:
+        """Its capacity; None where weights and one session do not fit, which is no reason to stop a sweep."""
+        try:
+            return capacity(self.model, self.system, self.load)
+        except ConfigError:
+            raise
+        except InputError:
+            return None
 
 
 def most_bursts(sessions: int, load: DuplexLoad) -> int:

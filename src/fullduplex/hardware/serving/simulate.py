@@ -7,21 +7,21 @@ requests: contexts are kept as their sum, ends in a calendar.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import InputError
-from fullduplex.hardware.checks import at_least, whole
+from fullduplex.hardware.checks import whole
 from fullduplex.hardware.device import System
 from fullduplex.hardware.model import Model
+from fullduplex.hardware.serving.quick import quick_cost
 from fullduplex.hardware.serving.traffic import Requests
-from fullduplex.hardware.stage import Stage, stage_cost
-from fullduplex.hardware.steady import largest_batch
+from fullduplex.hardware.steady import cache_bytes, largest_batch
+from fullduplex.hardware.workload import EVEN, Routing
 
-__all__ = ["Log", "Serving", "decode_seconds", "simulate"]
+__all__ = ["Log", "Serving", "simulate"]
 
 Array = NDArray[np.float64]
 
@@ -35,18 +35,17 @@ class Serving:
         closed: a request arrives when a place is free (its arrival time is not used), and the first batch is found
             half way through its answers, so that the run starts near its long-run state.
         chunk: most prompt tokens a stage takes; 0 for whole prompts, all in the stage that admits them.
-        skew: Zipf exponent of the routing to experts.
+        routing: of tokens to experts; every stage has one of the routings drawn, so stages of the same size differ.
     """
 
     batch: int
     closed: bool = False
     chunk: int = 0
-    skew: float = 0.0
+    routing: Routing = EVEN
 
     def __post_init__(self) -> None:
         whole(self.batch, 1, "batch")
         whole(self.chunk, 0, "chunk")
-        at_least(self.skew, 0, "skew")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +56,8 @@ class Log:
         stage_s, decodes, prompts, tokens: of every stage: seconds, requests decoding, prompts that ended, tokens made.
         arrival_s, first_s, last_s: of every request: seconds; NaN where the run began within its answer.
         energy_j: of all stages; peak_bytes: the most that sessions and weights had reserved.
+        handover_s, handed_over: where prompts have devices of their own: seconds from the first token to the second of
+            each request, and how many of the decodes of each stage these are.
     """
 
     stage_s: Array
@@ -69,6 +70,8 @@ class Log:
     end_s: float
     energy_j: float
     peak_bytes: float
+    handover_s: Array = field(default_factory=lambda: np.zeros(0))
+    handed_over: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
 
     @property
     def tokens_per_s(self) -> float:
@@ -88,11 +91,13 @@ class Log:
 
     def between_tokens_s(self, share: float) -> float:
         """Quantile of TBT over all tokens but first ones: each decoding request waits for the stage it is in."""
-        order = np.argsort(self.stage_s)
-        covered = np.cumsum(self.decodes[order])
+        gaps = np.concatenate([self.stage_s, self.handover_s])
+        times = np.concatenate([self.decodes - self.handed_over, np.ones(len(self.handover_s), dtype=np.int64)])
+        order = np.argsort(gaps)
+        covered = np.cumsum(times[order])
         if not covered[-1]:
             raise InputError("no request took a second token; there is no time between tokens")
-        return float(self.stage_s[order][np.searchsorted(covered, share * covered[-1])])
+        return float(gaps[order][np.searchsorted(covered, share * covered[-1])])
 
 
 @dataclass(slots=True)
@@ -125,26 +130,6 @@ class _Run:
     rows: list[tuple[float, int, int]] = field(default_factory=list)
 
 
-def decode_seconds(model: Model, system: System, skew: float = 0.0) -> Callable[[int, float], tuple[float, float]]:
-    """Fast twin of `stage_cost` for stages without a prompt: (requests, summed context) -> seconds, joules.
-
-    Such a stage is linear in the context, so two costs for each number of requests are enough; they are remembered.
-    """
-    known: dict[int, tuple[float, float, float, float]] = {}
-    step = 4096.0
-
-    def cost(decode: int, context: float) -> tuple[float, float]:
-        found = known.get(decode)
-        if found is None:
-            zero = stage_cost(model, system, Stage(decode=decode, context_tokens=0.0), skew=skew)
-            some = stage_cost(model, system, Stage(decode=decode, context_tokens=step), skew=skew)
-            slopes = (some.seconds - zero.seconds) / step, (some.energy_j - zero.energy_j) / step
-            found = known[decode] = (zero.seconds, slopes[0], zero.energy_j, slopes[1])
-        return found[0] + found[1] * context, found[2] + found[3] * context
-
-    return cost
-
-
 def simulate(model: Model, system: System, requests: Requests, serving: Serving) -> Log:
     """Serve `requests` to their end (closed: until the last has been admitted and is done).
 
@@ -160,21 +145,14 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
         first_s=np.full(len(requests), np.nan),
         last_s=np.full(len(requests), np.nan),
     )
-    decode_cost = decode_seconds(model, system, serving.skew)
-    run = _Run(reserved=model.weight_bytes(system.num_nodes))
+    cost = quick_cost(model, system, serving.routing)
+    run, room = _Run(), cache_bytes(model, system)
     while True:
-        _admit(run, books, serving, system.capacity_bytes)
+        _admit(run, books, serving, room)
         if run.present:
             ended, prompt_tokens, pairs = _take_prompts(run, books.prompts, serving.chunk)
-            if prompt_tokens:
-                stage = Stage(
-                    decode=run.decoding, context_tokens=run.context, prompts=len(ended), prompt_tokens=prompt_tokens,
-                    prompt_pairs=pairs,
-                )  # fmt: skip
-                cost = stage_cost(model, system, stage, skew=serving.skew, between=True)
-                _advance(run, books, ended, cost.seconds, cost.energy_j)
-            else:
-                _advance(run, books, ended, *decode_cost(run.decoding, run.context))
+            seconds, joules = cost(run.decoding, run.context, len(ended), prompt_tokens, pairs, run.stage)
+            _advance(run, books, ended, seconds, joules)
         elif run.next_request < len(requests):
             run.now_s = max(run.now_s, float(books.arrival_s[run.next_request]))
         else:
@@ -190,16 +168,16 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
         last_s=books.last_s,
         end_s=run.now_s,
         energy_j=run.joules,
-        peak_bytes=run.peak,
+        peak_bytes=run.peak + model.weight_bytes(system.num_nodes),
     )
 
 
-def _admit(run: _Run, books: _Books, serving: Serving, capacity_bytes: float) -> None:
+def _admit(run: _Run, books: _Books, serving: Serving, room_bytes: float) -> None:
     """First come first served, while there are places and bytes."""
     while run.next_request < len(books.sizes) and run.present < serving.batch:
         request = run.next_request
         late = not serving.closed and books.arrival_s[request] > run.now_s
-        if late or run.reserved + books.sizes[request] > capacity_bytes:
+        if late or run.reserved + books.sizes[request] > room_bytes:
             return
         run.next_request += 1
         run.present += 1

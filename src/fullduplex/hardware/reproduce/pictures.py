@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fullduplex.base.errors import MissingExtraError
-from fullduplex.hardware.paper import Comparison
+from fullduplex.hardware.reproduce.comparison import Claim, Comparison
 
-__all__ = ["draw_capacity", "draw_comparison"]
+__all__ = ["draw_capacity", "draw_comparison", "draw_edap", "draw_sensitivity"]
+
+_SHORT = {"Duplex+PE+ET": "+PE+ET", "Duplex+PE": "+PE"}
 
 
 def draw_comparison(found: Comparison, path: Path) -> None:
@@ -51,6 +53,53 @@ def draw_capacity(minutes: Sequence[float], curves: Mapping[str, Sequence[int]],
     axes.set_ylabel("sessions at once")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(fontsize=8)
+    picture.savefig(path, dpi=120)
+
+
+def draw_sensitivity(swept: Mapping[str, Mapping[str, Sequence[Claim]]], path: Path) -> None:
+    """How far each statement of the paper moves with each unknown, in percent of the paper's number, as a PNG.
+
+    Raises: MissingExtraError when matplotlib is not installed.
+    """
+    picture = _picture(15, 5)
+    first = None
+    for place, (unknown, values) in enumerate(swept.items()):
+        axes = picture.add_subplot(1, len(swept), place + 1, sharey=first)
+        first = first or axes
+        for index, claim in enumerate(next(iter(values.values()))):
+            errors = [100 * row[index].error for row in values.values()]
+            axes.plot(range(len(values)), errors, marker="o", markersize=3, label=_short(claim.name))
+        axes.axhspan(-6, 6, color="grey", alpha=0.2)
+        axes.set_xticks(range(len(values)), list(values), fontsize=8)
+        axes.set_title(unknown, fontsize=10)
+    if first is not None:
+        first.set_ylabel("% from the paper's number")
+        picture.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    picture.savefig(path, dpi=120)
+
+
+def _short(name: str) -> str:
+    for full, brief in _SHORT.items():
+        name = name.replace(full, brief)
+    return name
+
+
+def draw_edap(
+    columns: Sequence[float], here: Mapping[str, Sequence[float]], paper: Mapping[str, Sequence[float]], path: Path
+) -> None:
+    """Energy x delay x area of the units in memory over Op/B: lines ours, crosses the paper's Figure 8, as a PNG.
+
+    Raises: MissingExtraError when matplotlib is not installed.
+    """
+    picture = _picture(7, 4.5)
+    axes = picture.add_subplot()
+    for index, (name, values) in enumerate(here.items()):
+        axes.plot(columns, values, color=f"C{index}", label=name)
+        axes.plot(columns, paper[name], "x", color=f"C{index}")
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("Op/B")
+    axes.set_ylabel("EDAP over the largest (crosses: paper)")
+    axes.legend()
     picture.savefig(path, dpi=120)
 
 

@@ -1,0 +1,137 @@
+"""`fullduplex plan figure`: what the Duplex paper prints, regenerated, and how much its unknown inputs matter."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fullduplex.hardware.presets import Presets
+from fullduplex.hardware.reproduce.comparison import (
+    NUM_RUNS,
+    Claim,
+    Unknowns,
+    claims,
+    compare,
+    load_unknowns,
+    num_settings,
+    sensitivity,
+)
+from fullduplex.hardware.reproduce.pictures import draw_comparison, draw_edap, draw_sensitivity
+from fullduplex.hardware.reproduce.table import Row, full_table
+from fullduplex.hardware.silicon import (
+    EDAP_UNITS,
+    LOGIC_DIE_MM2,
+    LOGIC_PIM_MM2,
+    PAPER_EDAP,
+    crossing,
+    edap_table,
+)
+
+__all__ = ["add_figure", "run_figure"]
+
+Swept = Mapping[str, Mapping[str, Sequence[Claim]]]
+
+
+def add_figure(parser: argparse.ArgumentParser) -> None:
+    """Which figure, from which constants, where to."""
+    parser.add_argument(
+        "number",
+        choices=("table", "8", "11"),
+        help="table: every number the paper prints about its runs; 8: energy x delay x area; 11: the 27 configurations",
+    )
+    parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="default: figures")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="dram_efficiency, hop_s, spaces, spread, zipf, [silicon]: what the paper does not say (default: calibrated)",
+    )
+    parser.add_argument("--sensitivity", action="store_true", help="also: each unknown changed alone, rows and a PNG")
+    parser.add_argument("--ray", metavar="ADDRESS", help="run the configurations on Ray: local, auto or HOST:PORT")
+
+
+def run_figure(arguments: argparse.Namespace, presets: Presets) -> int:
+    """Print, draw; exit status 0, or 1 when a row of the table misses its tolerance."""
+    unknowns = load_unknowns(arguments.config)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.number == "8":
+        return _edap(arguments, presets, unknowns)
+    runs = NUM_RUNS * (1 + (num_settings(unknowns) if arguments.sensitivity else 0))
+    with _bar(runs) as progress:
+        if arguments.number == "table":
+            found, rows = full_table(presets, unknowns, progress, arguments.ray)
+        else:
+            found = compare(presets, unknowns, progress, arguments.ray)
+            rows = [
+                Row(kind="throughput", name=item.name, unit="x", paper=item.paper, here=item.here, tolerance=0.06)
+                for item in claims(found)
+            ]
+        swept: Swept = sensitivity(presets, unknowns, progress, arguments.ray) if arguments.sensitivity else {}
+    draw_comparison(found, arguments.out / "duplex_11.png")
+    if swept:
+        draw_sensitivity(swept, arguments.out / "duplex_sensitivity.png")
+    _print_table(arguments, unknowns, rows, swept)
+    return 0 if all(row.within for row in rows) else 1
+
+
+def _print_table(arguments: argparse.Namespace, unknowns: Unknowns, rows: Sequence[Row], swept: Swept) -> None:
+    if arguments.json:
+        table = [{**dataclasses.asdict(row), "off": row.off, "within": row.within} for row in rows]
+        moved = {name: {value: [c.here for c in row] for value, row in by.items()} for name, by in swept.items()}
+        print(json.dumps({"unknowns": dataclasses.asdict(unknowns), "rows": table, "sensitivity": moved}))
+        return
+    print(
+        f"DRAM efficiency {unknowns.dram_efficiency:g} and {unknowns.hop_s * 1e6:g} us a hop: calibrated on the "
+        f"throughput rows, not predicted; lengths +-{unknowns.spread:.0%}, Zipf {unknowns.zipf:g}, experts split "
+        f"{'by memory space' if unknowns.spaces else 'one by one'}"
+    )
+    print(f"{'':<62} {'paper':>7} {'here':>7} {'off':>8} {'within':>7}")
+    for row in rows:
+        off = f"{row.off:.1%}" if row.unit not in ("%", "") else f"{row.off:+.1f} pt" if row.unit else f"{row.off:+.3f}"
+        kept = "-" if row.tolerance is None else "yes" if row.within else "NO"
+        name = f"{row.name}{f' ({row.unit})' if row.unit not in ('x', '') else ''}"
+        print(f"{name:<62} {row.paper:>7.2f} {row.here:>7.2f} {off:>8} {kept:>7}")
+    if swept:
+        print("one unknown changed at a time; columns are the throughput rows above, in their order")
+    for unknown, values in swept.items():
+        for value, row in values.items():
+            print(f"{unknown:<16} {value:>6}  " + " ".join(f"{claim.here:>5.2f}" for claim in row))
+    print(f"drawn to {arguments.out / 'duplex_11.png'}" + (" and duplex_sensitivity.png" if swept else ""))
+
+
+def _edap(arguments: argparse.Namespace, presets: Presets, unknowns: Unknowns) -> int:
+    columns = list(PAPER_EDAP)
+    table = edap_table(presets.device, columns, unknowns.silicon)
+    here = {name: [float(cell) for cell in row] for name, row in zip(EDAP_UNITS, table, strict=True)}
+    paper = {name: [float(PAPER_EDAP[column][row]) for column in columns] for row, name in enumerate(EDAP_UNITS)}
+    met = crossing(presets.device, unknowns.silicon)
+    area = sum(LOGIC_PIM_MM2.values())
+    draw_edap(columns, here, paper, arguments.out / "duplex_8.png")
+    if arguments.json:
+        found = {"ops_per_byte": columns, "here": here, "paper": paper, "crossing_ops_per_byte": met, "area_mm2": area}
+        print(json.dumps({"silicon": dataclasses.asdict(unknowns.silicon), **found}))
+        return 0
+    print("three constants fitted to 1 to 8 Op/B: " + str(dataclasses.asdict(unknowns.silicon)))
+    print(f"{'EDAP at Op/B (ours, paper)':<28}" + "".join(f"{column:>12}" for column in columns))
+    for name in EDAP_UNITS:
+        cells = "".join(f"  {a:.3f} {b:.2f}" for a, b in zip(here[name], paper[name], strict=True))
+        print(f"{name:<28}{cells}")
+    print(f"Logic-PIM overtakes Bank-PIM at {met:.2f} Op/B; by delay alone at {_delay_crossing(presets):.2f}")
+    print(f"Logic-PIM of a stack: {area:.2f} mm2, {area / LOGIC_DIE_MM2:.1%} of the logic die")
+    print(f"drawn to {arguments.out / 'duplex_8.png'}")
+    return 0
+
+
+def _delay_crossing(presets: Presets) -> float:
+    return crossing(presets.device, delay_alone=True)
+
+
+@contextmanager
+def _bar(total: int) -> Generator[Callable[[], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="runs", file=sys.stderr, disable=None, leave=False) as bar:
+        yield bar.update

@@ -1,0 +1,1 @@
+"""The published comparisons and tables, regenerated with their unknown inputs beside them."""
