@@ -1,7 +1,6 @@
-"""TimeMixer: sizes, decompositions, and the verified faults of the released code, each absent here."""
+"""TimeMixer: sizes, ablations, decompositions, fast paths; what it refuses."""
 
 import itertools
-import threading
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from fullduplex.base.errors import ConfigError, InputError  # noqa: E402
 from fullduplex.forecast.timemixer import gelu_map  # noqa: E402
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig, scale_lengths  # noqa: E402
 from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix, split_by_dft  # noqa: E402
-from fullduplex.forecast.timemixer.mixing import PastMixing, ScaleMixer  # noqa: E402
+from fullduplex.forecast.timemixer.mixing import ScaleMixer  # noqa: E402
 from fullduplex.forecast.timemixer.model import TimeMixer  # noqa: E402
 
 ABLATIONS = {
@@ -125,22 +124,7 @@ def test_the_embedding_is_the_circular_convolution_it_is_kept_as() -> None:
         assert torch.allclose(model._convolved(x.transpose(0, 1)).transpose(0, 1), model.embed(x), atol=1e-5)
 
 
-def test_fault_1_every_channel_gets_the_calendar_of_its_own_window() -> None:
-    config = small(num_marks=2)
-    model, x = model_of(config), windows(config)
-    marks = torch.randn(5, 2, 32, generator=torch.Generator().manual_seed(2))
-    order = torch.tensor([3, 0, 4, 1, 2])
-    assert torch.allclose(model(x[order], marks[order]), model(x, marks)[order], atol=1e-5)
-    other = marks.clone()
-    other[2] += 1
-    moved = (model(x, other) - model(x, marks)).abs().amax(dim=(1, 2)) > 1e-7
-    assert moved.tolist() == [False, False, True, False, False]
-    # What the released code does: tile the marks, so that row k of window k // C gets the marks of window k mod B.
-    rows = torch.arange(5).repeat(3)
-    assert rows.tolist() != torch.arange(5).repeat_interleave(3).tolist()
-
-
-def test_fault_2_the_dft_splits_every_series_along_time() -> None:
+def test_the_dft_splits_every_series_along_time() -> None:
     time = torch.arange(96.0)
     waves = torch.stack([torch.sin(2 * torch.pi * time * k / 96) for k in (4, 9)])
     season, trend = split_by_dft(waves + torch.tensor([[5.0], [-2.0]]), 1)
@@ -154,62 +138,6 @@ def test_fault_2_the_dft_splits_every_series_along_time() -> None:
     assert torch.equal(split_by_dft(torch.stack([waves, 100 * waves]), 1)[0][0], split_by_dft(waves, 1)[0])
     with pytest.raises(InputError, match="frequencies"):
         split_by_dft(waves, 49)
-
-
-def test_fault_3_learned_down_sampling_is_learned_and_saved() -> None:
-    config = small(mixing=MixingConfig(downsample="conv"))
-    model = model_of(config)
-    kernels = [name for name in model.state_dict() if name.startswith("down.")]
-    assert len(kernels) == 2
-    assert torch.equal(model(windows(config)), model(windows(config)))
-    loaded = TimeMixer(config).eval()
-    loaded.load_state_dict(model.state_dict())
-    assert torch.equal(loaded(windows(config)), model(windows(config)))
-
-
-def test_fault_8_where_channels_mix_a_block_keeps_its_residual_and_its_feed_forward_layer() -> None:
-    config = small(per_channel=False)
-    torch.manual_seed(0)
-    block = PastMixing(config)
-    scales = [torch.randn(4, 2, length) for length in scale_lengths(config)]  # four features
-    assert not torch.equal(block(scales)[0], scales[0])
-    torch.nn.init.zeros_(block.out.narrow.weight)
-    torch.nn.init.zeros_(block.out.narrow.bias)
-    assert all(torch.equal(made, scale) for made, scale in zip(block(scales), scales, strict=True))
-
-
-@pytest.mark.parametrize("context", [45, 33, 97])
-@pytest.mark.parametrize("marks", [0, 1])
-def test_fault_9_any_length_works_and_the_newest_values_count_on_every_scale(context: int, marks: int) -> None:
-    config = small(context=context, num_scales=3, num_marks=marks)
-    model, x = model_of(config), windows(config)
-    given = torch.zeros(5, 1, context) if marks else None
-    assert model(x, given).shape == (5, 3, 8)
-    scales, _ = model_of(small(context=context, num_scales=3, normalise=False))._pyramid(x)
-    assert [scale.shape[-1] for scale in scales] == list(scale_lengths(config))
-    assert torch.allclose(scales[1][..., -1], x[..., -2:].mean(-1))
-
-
-def test_fault_10_nothing_is_kept_between_calls_and_two_threads_agree_with_one() -> None:
-    config = small()
-    model = model_of(config)
-    inputs = [windows(config, seed=seed) * 10**seed for seed in range(4)]
-    with torch.no_grad():
-        serial = [model(x) for x in inputs]
-    before = set(vars(model))
-    results: dict[int, list[torch.Tensor]] = {}
-
-    def work(index: int) -> None:
-        with torch.no_grad():
-            results[index] = [model(inputs[index]) for _ in range(30)]
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(torch.equal(made, serial[index]) for index in range(4) for made in results[index])
-    assert set(vars(model)) == before
 
 
 def test_level_and_size_of_a_window_come_back() -> None:
