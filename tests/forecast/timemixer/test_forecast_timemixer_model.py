@@ -8,9 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fullduplex.base.errors import ConfigError, InputError  # noqa: E402
-from fullduplex.forecast.timemixer import gelu_map  # noqa: E402
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig, scale_lengths  # noqa: E402
 from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix, split_by_dft  # noqa: E402
+from fullduplex.forecast.timemixer.feed_forward import feed_forward, feed_forward_ref  # noqa: E402
+from fullduplex.forecast.timemixer.gelu_map import gelu_map, gelu_map_ref  # noqa: E402
 from fullduplex.forecast.timemixer.mixing import ScaleMixer  # noqa: E402
 from fullduplex.forecast.timemixer.model import TimeMixer  # noqa: E402
 
@@ -93,17 +94,47 @@ def test_the_moving_average_is_its_loop_and_its_matrix(length: int, kernel: int)
     assert torch.allclose(x @ moving_average_matrix(length, kernel).double(), moving_average(x, kernel), atol=1e-6)
 
 
-@pytest.mark.parametrize("pair", [(gelu_map.gelu_then_features, gelu_map.gelu_then_features_ref),
-                                  (gelu_map.gelu_then_steps, gelu_map.gelu_then_steps_ref)])  # fmt: skip
-def test_gelu_and_map_in_one_step_are_their_slow_twins_forwards_and_backwards(pair) -> None:
-    fast, slow = pair
+def drawn(*sizes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    size = (5, 7) if fast is gelu_map.gelu_then_features else (7, 5)
-    inputs = [
-        torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in (size, (4, 5), (4,))
-    ]
-    assert torch.allclose(fast(*inputs), slow(*inputs), atol=1e-12)
-    assert torch.autograd.gradcheck(fast, inputs)
+    return [torch.randn(size, dtype=torch.float64, generator=generator).to(dtype).requires_grad_() for size in sizes]
+
+
+def test_gelu_and_map_in_one_step_are_their_slow_twin_forwards_and_backwards() -> None:
+    inputs = drawn((7, 5), (4, 5), (4,))
+    assert torch.allclose(gelu_map(*inputs), gelu_map_ref(*inputs), atol=1e-12)
+    assert torch.autograd.gradcheck(gelu_map, inputs)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+@pytest.mark.parametrize("sizes", [(16, 32, 700), (3, 5, 71), (1, 1, 1), (4, 8, 256), (5, 3, 2)])
+@pytest.mark.parametrize("parts", ["all", "no sum", "no residual", "one"])
+def test_the_feed_forward_layer_in_one_step_is_its_slow_twin_forwards_and_backwards(
+    dtype: torch.dtype, tolerance: float, sizes: tuple[int, int, int], parts: str
+) -> None:
+    """Tolerances are of the largest number of each result."""
+    d, f, r = sizes
+    x, s, other, *weights = drawn((d, r), (d, r), (d, r), (f, d), (f,), (d, f), (d,), dtype=dtype)
+    given = [x if parts in ("all", "no sum") else None, s, other if parts in ("all", "no residual") else None]
+    (back,) = drawn((d, r), dtype=dtype)
+    results = []
+    for layer in (feed_forward, feed_forward_ref):
+        y = layer(*given, tuple(weights))
+        wanted = [each for each in (*given, *weights) if each is not None]
+        results.append([y, *torch.autograd.grad(y, wanted, back.detach())])
+    for fast, slow in zip(*results, strict=True):
+        assert fast.shape == slow.shape
+        assert (fast - slow).abs().max() <= tolerance * slow.abs().max()
+
+
+def test_the_feed_forward_layer_has_the_right_gradient_and_passes_what_is_not_a_number() -> None:
+    x, s, other, *weights = drawn((3, 5), (3, 5), (3, 5), (4, 3), (4,), (3, 4), (3,))
+    assert torch.autograd.gradcheck(lambda *g: feed_forward(g[0], g[1], g[2], g[3:]), (x, s, other, *weights))
+    for value in (1e30, -1e30, float("nan"), float("inf")):
+        one = torch.full((3, 40), value)
+        plain = [weight.detach().float() for weight in weights]
+        fast, slow = (layer(None, one, None, plain) for layer in (feed_forward, feed_forward_ref))
+        assert torch.equal(fast.isfinite(), slow.isfinite())
+        assert torch.allclose(fast, slow, rtol=1e-5, equal_nan=True)
 
 
 def test_the_summed_forecast_is_the_published_order_of_maps() -> None:
