@@ -8,8 +8,9 @@ import torch
 
 from fullduplex.forecast.backtest import backtest, prepare
 from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive
+from fullduplex.forecast.epochs import EpochsConfig
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
-from fullduplex.forecast.timemixer.fit import TimeMixerFitConfig, TimeMixerForecaster
+from fullduplex.forecast.timemixer.fit import TimeMixerForecaster
 from fullduplex.forecast.windows import Split
 
 torch.set_num_threads(1)
@@ -20,7 +21,7 @@ values = np.stack([day + week, day * (1 + week)], axis=1) + 0.1 * rng.standard_n
 prepared = prepare(values, Split(train=700, validate=150, test=150), season=24)
 mixer = TimeMixerForecaster(
     config=TimeMixerConfig(context=96, horizon=24, num_channels=2, num_scales=2, width=8, hidden=16),
-    fit_config=TimeMixerFitConfig(num_epochs=4, batch_size=64),
+    fit_config=EpochsConfig(num_epochs=4, batch_size=64),
 )
 for forecaster in (SeasonalNaive(context=96, horizon=24), LinearForecaster(context=96, horizon=24), mixer):
     result = backtest(forecaster, prepared)

@@ -22,9 +22,10 @@ from fullduplex.base.record import Record, append_record, hash_bytes, read_recor
 from fullduplex.forecast import metrics
 from fullduplex.forecast.backtest import Prepared, prepare
 from fullduplex.forecast.baselines import naive2
+from fullduplex.forecast.epochs import EpochsConfig
 from fullduplex.forecast.series import read_ragged_rows, read_series
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
-from fullduplex.forecast.timemixer.fit import FittedTimeMixer, TimeMixerFitConfig, TimeMixerForecaster
+from fullduplex.forecast.timemixer.fit import FittedTimeMixer, TimeMixerForecaster
 from fullduplex.forecast.timemixer.panel import PanelConfig, fit_panel, newest_contexts
 from fullduplex.forecast.windows import ETT_HOURLY, cut_windows, split_by_share
 
@@ -49,7 +50,7 @@ def fitted_with(prepared: Prepared, epochs: int, peak_lr: float, seed: int) -> F
     """Train; the fit sees training and validation rows only."""
     return TimeMixerForecaster(
         config=TimeMixerConfig(context=96, horizon=HORIZON, num_channels=1),
-        fit_config=TimeMixerFitConfig(num_epochs=epochs, peak_lr=peak_lr, seed=seed),
+        fit_config=EpochsConfig(num_epochs=epochs, peak_lr=peak_lr, seed=seed),
     ).fit(prepared.history)
 
 

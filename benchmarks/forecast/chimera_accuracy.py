@@ -11,6 +11,7 @@ used once for each line. A forecast run takes minutes to hours of one core.
 import argparse
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fullduplex.forecast.backtest import Forecaster, backtest, prepare
 from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive
 from fullduplex.forecast.chimera.classify import ChimeraClassifier, ClassifierConfig
 from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.fit import ChimeraFitConfig, ChimeraForecaster
+from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster
 from fullduplex.forecast.chimera.patches import PatchConfig
 from fullduplex.forecast.classify.cases import read_cases
 from fullduplex.forecast.series import read_series, season_of
@@ -62,8 +63,12 @@ def measure_series(arguments: argparse.Namespace, seeds: list[int]) -> dict[str,
     )  # fmt: skip
     errors = []
     for seed in seeds:
-        fit = ChimeraFitConfig(
-            num_epochs=arguments.epochs, batch_size=128, peak_lr=1e-3 if arguments.alone else 1e-4, seed=seed
+        fit = replace(
+            CHIMERA_EPOCHS,
+            num_epochs=arguments.epochs,
+            batch_size=128,
+            peak_lr=1e-3 if arguments.alone else 1e-4,
+            seed=seed,
         )
         folder = None if arguments.keep is None else arguments.keep / f"{series.names[-1]}-{context}-{horizon}-{seed}"
         result = backtest(ChimeraForecaster(config=config, fit_config=fit, folder=folder), prepared)

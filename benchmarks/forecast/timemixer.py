@@ -22,10 +22,11 @@ import torch
 from fullduplex.base.record import Record, hash_bytes
 from fullduplex.forecast.backtest import BacktestResult, Forecaster, Prepared, backtest, prepare
 from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive
+from fullduplex.forecast.epochs import EpochsConfig
 from fullduplex.forecast.series import read_series
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
 from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix
-from fullduplex.forecast.timemixer.fit import TimeMixerFitConfig, TimeMixerForecaster
+from fullduplex.forecast.timemixer.fit import TimeMixerForecaster
 from fullduplex.forecast.windows import ETT_HOURLY, Split
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     prepared = prepare(values, split, season=24)
     mixer = TimeMixerForecaster(
         config=TimeMixerConfig(context=96, horizon=96, num_channels=7),
-        fit_config=TimeMixerFitConfig(num_epochs=arguments.epochs, seed=arguments.seed),
+        fit_config=EpochsConfig(num_epochs=arguments.epochs, seed=arguments.seed),
     )
     steps_s: list[float] = []
     mixer = replace(mixer, report=lambda _step: steps_s.append(time.perf_counter()))

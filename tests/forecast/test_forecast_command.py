@@ -76,12 +76,12 @@ def test_missing_values_are_forecast_through(file: Path, capsys: pytest.CaptureF
     assert np.allclose(made, whole.to_numpy()[16:40], atol=0.1)  # the wave of a day goes on
 
 
-def test_timemixer_trains_from_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trained_models_train_from_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    command = ["forecast", str(file), "--horizon", "6", "--models", "linear,timemixer", "--epochs", "1", "--json"]
+    command = ["forecast", str(file), "--horizon", "6", "--models", "timemixer,chimera", "--epochs", "1", "--json"]
     assert main([*command, "--run", str(tmp_path / "run")]) == 0
     first = json.loads(capsys.readouterr().out)
-    assert [row["model"] for row in first["backtest"]] == ["seasonal-naive", "linear", "timemixer"]
+    assert [row["model"] for row in first["backtest"]] == ["seasonal-naive", "linear", "timemixer", "chimera"]
     assert main([*command, "--run", str(tmp_path / "run")]) == 0  # goes on where it ended: nothing is left to do
     assert json.loads(capsys.readouterr().out) == first
 

@@ -4,21 +4,27 @@ Axes: T steps in time, C channels, N windows, L context, H horizon.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.forecast.windows import History, cut_windows, filled
+from fullduplex.forecast.windows import History, cut_windows, filled, num_windows
 
 __all__ = [
+    "Base",
     "FittedLinear",
     "FittedSeasonalNaive",
     "LinearForecaster",
     "SeasonalNaive",
+    "base_map",
     "naive2",
+    "repeat_map",
     "seasonal_indices",
 ]
+
+Base = Literal["none", "last", "season", "linear", "best"]  # what a learned model may stand on and begin as
 
 _EPSILON = 1e-5  # of the window's variance
 _BLOCK_WINDOWS = 2048
@@ -135,6 +141,58 @@ class LinearForecaster:
         # Least squares instead of a solve: standardised windows lie in a plane, so without a ridge the system is singular.
         weights_LH = np.linalg.lstsq(gram_LL + self.ridge * np.eye(self.context), moment_LH, rcond=None)[0]
         return FittedLinear(weights_LH=np.asarray(weights_LH, np.float64), season=history.season)
+
+
+def repeat_map(context: int, horizon: int, season: int) -> Float64Array:
+    """The last season again and again (1: the last value), as a map for `FittedLinear`; shape (L, H).
+
+    Raises:
+        InputError: the context is shorter than a season.
+    """
+    if not 1 <= season <= context:
+        raise InputError(f"a season of {season} steps, a context of {context}; give a longer context")
+    weights_LH = np.zeros((context, horizon))
+    weights_LH[context - season + np.arange(horizon) % season, np.arange(horizon)] = 1
+    return weights_LH
+
+
+def base_map(name: Base, history: History, context: int, horizon: int) -> Float64Array:
+    """The forecast that a learned model stands on, as a map of `FittedLinear`; shape (L, H).
+
+    Args:
+        name: `"last"` value, last `"season"`, the `"linear"` map, or the `"best"` of them: that with the least squared
+            error over all windows of `history.validate_TC`. Where none fits in there, `"best"` is the linear map.
+        history: all that is known.
+        context: L.
+        horizon: H.
+
+    Raises:
+        InputError: the context is shorter than a season, or `LinearForecaster` can use no window.
+        ConfigError: there is no such map.
+    """
+    if name == "last":
+        return repeat_map(context, horizon, 1)
+    if name == "season":
+        return repeat_map(context, horizon, history.season)
+    linear_LH = LinearForecaster(context=context, horizon=horizon).fit(history).weights_LH
+    if name == "linear":
+        return linear_LH
+    if name != "best":
+        raise ConfigError(f"base is {name!r}; expected 'last', 'season', 'linear' or 'best'")
+    rows_TC = np.concatenate([history.train_TC[-context:], history.validate_TC])
+    if not len(history.validate_TC) or num_windows(len(rows_TC), context, horizon) < 1:
+        return linear_LH
+    maps = [repeat_map(context, horizon, season) for season in {1, history.season} if season <= context]
+    return min([*maps, linear_LH], key=lambda weights_LH: _squared_error(weights_LH, rows_TC, history.season))
+
+
+def _squared_error(weights_LH: Float64Array, rows_TC: Float64Array, season: int) -> float:
+    context_NLC, target_NHC = cut_windows(rows_TC, *weights_LH.shape)
+    fitted, total = FittedLinear(weights_LH=weights_LH, season=season), 0.0
+    for first in range(0, len(context_NLC), _BLOCK_WINDOWS):
+        piece = slice(first, first + _BLOCK_WINDOWS)
+        total += float(np.nansum((fitted.predict(context_NLC[piece]) - target_NHC[piece]) ** 2))
+    return total
 
 
 def _standardised(context_NLC: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:

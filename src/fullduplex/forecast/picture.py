@@ -1,13 +1,14 @@
-"""Series, forecast and interval as a picture."""
+"""Series, forecast and interval as a picture; and the panels of every picture of this family."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import MissingExtraError
 
-__all__ = ["draw_forecast"]
+__all__ = ["draw_forecast", "panels_of"]
 
 _MOST_CHANNELS = 8
 
@@ -26,15 +27,8 @@ def draw_forecast(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "forecast") from error
     count = min(len(names), _MOST_CHANNELS)
-    figure = Figure(figsize=(10, 1.2 + 1.7 * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = np.atleast_1d(figure.subplots(count, 1, sharex=True))
+    figure, panels = panels_of(count, 10, 1.2 + 1.7 * count)
     ahead = np.arange(len(past_TC), len(past_TC) + len(forecast_HC))
     for channel, panel in enumerate(panels):
         panel.plot(np.arange(len(past_TC)), past_TC[:, channel], color="0.4", linewidth=1, label="past")
@@ -50,3 +44,19 @@ def draw_forecast(
     panels[0].set_title(title + (f"; {len(names) - count} more series not drawn" if len(names) > count else ""))
     panels[-1].set_xlabel("step")
     figure.savefig(path, dpi=120)
+
+
+def panels_of(count: int, width_inches: float, height_inches: float) -> tuple[Any, list[Any]]:
+    """A figure to save and its `count` panels, one below the other, with one x axis.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "forecast") from error
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))

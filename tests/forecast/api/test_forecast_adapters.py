@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import InputError
+from fullduplex.forecast.api.choice import TRAINED
 from fullduplex.forecast.api.forecaster import SeriesForecaster
 from fullduplex.forecast.api.nixtla import NixtlaModel
 
@@ -42,13 +43,15 @@ def test_nixtlas_statsforecast_runs_our_models_beside_its_own() -> None:
     assert np.allclose(fitted.predict(h=12)["linear"].to_numpy()[:12], expected, atol=1e-2)
 
 
-def test_timemixer_inside_statsforecast() -> None:
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_models_inside_statsforecast(name: str) -> None:
     pytest.importorskip("torch")
     statsforecast = pytest.importorskip("statsforecast")
-    model = NixtlaModel("timemixer", season_length=12, context=24, epochs=8, alias="TimeMixer")
-    made = statsforecast.StatsForecast(models=[model], freq="h").forecast(df=frame(), h=6)
+    model = NixtlaModel(name, season_length=12, context=24, epochs=8, alias="Ours")
+    made = statsforecast.StatsForecast(models=[model], freq="h").forecast(df=frame(), h=6, level=[80])
     expected = 10 + np.sin(2 * np.pi * np.arange(200, 206) / 12)
-    assert np.abs(made[made.unique_id == "a"]["TimeMixer"].to_numpy() - expected).mean() < 0.3
+    assert np.abs(made[made.unique_id == "a"]["Ours"].to_numpy() - expected).mean() < 0.3
+    assert np.all(made["Ours-lo-80"] <= made["Ours-hi-80"])
 
 
 def test_nixtlas_conventions_that_do_not_fit_are_refused() -> None:
@@ -83,6 +86,23 @@ def test_sktime_fits_predicts_and_gives_intervals() -> None:
     both = SktimeForecaster(context=24, season=12).fit(y, fh=[1, 2]).predict()
     assert list(both.columns) == ["a", "b"]
     assert np.allclose(both["a"], [*expected[0:1].tolist(), 10 + np.sin(2 * np.pi * 201 / 12)], atol=1e-2)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.filterwarnings("ignore")
+def test_trained_models_inside_sktime(name: str) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("sktime")
+    from fullduplex.forecast.api.sktime import SktimeForecaster
+
+    y = frame().pivot(index="ds", columns="unique_id", values="y").asfreq("h")
+    model = SktimeForecaster(model=name, context=24, season=12, epochs=8)
+    made = model.fit(y, fh=[1, 2, 6]).predict()
+    ahead = np.array([200, 201, 205])
+    expected = np.stack([10 + np.sin(2 * np.pi * ahead / 12), 5 + np.cos(2 * np.pi * ahead / 12)], axis=1)
+    assert list(made.columns) == ["a", "b"]
+    assert np.abs(made.to_numpy() - expected).mean() < 0.3
+    assert model.clone().get_params() == model.get_params()
 
 
 @pytest.mark.slow

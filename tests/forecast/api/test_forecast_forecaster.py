@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import FormatError, InputError
+from fullduplex.forecast.api.choice import TRAINED
 from fullduplex.forecast.api.forecaster import SeriesForecaster
 from fullduplex.forecast.backtest import backtest, prepare
 from fullduplex.forecast.baselines import LinearForecaster
@@ -34,9 +35,9 @@ def test_fit_returns_itself_and_predict_continues_the_wave() -> None:
     assert np.allclose(later.mean_HC, made.mean_HC[:6])
 
 
-@pytest.mark.parametrize("name", ["seasonal-naive", "linear", "timemixer"])
+@pytest.mark.parametrize("name", ["seasonal-naive", "linear", *TRAINED])
 def test_saved_and_loaded_forecasts_are_bit_equal(name: str, tmp_path: Path) -> None:
-    if name == "timemixer":
+    if name in TRAINED:
         pytest.importorskip("torch")
     model = SeriesForecaster(horizon=6, model=name, context=24, season=12, epochs=1).fit(waves())
     model.save(tmp_path / "m")
@@ -95,9 +96,9 @@ def test_filled_takes_the_season_before_then_the_last_value_and_never_a_later_on
             filled(bad)
 
 
-@pytest.mark.parametrize("name", ["linear", "timemixer"])
+@pytest.mark.parametrize("name", ["linear", *TRAINED])
 def test_missing_values_in_the_past_and_in_the_context(name: str) -> None:
-    if name == "timemixer":
+    if name in TRAINED:
         pytest.importorskip("torch")
     values = waves(424)
     holed = values[:400].copy()

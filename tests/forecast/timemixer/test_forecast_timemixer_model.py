@@ -1,7 +1,6 @@
-"""TimeMixer: sizes, decompositions, and the verified faults of the released code, each absent here."""
+"""TimeMixer: sizes, ablations, decompositions, fast paths; what it refuses."""
 
 import itertools
-import threading
 
 import numpy as np
 import pytest
@@ -9,10 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fullduplex.base.errors import ConfigError, InputError  # noqa: E402
-from fullduplex.forecast.timemixer import gelu_map  # noqa: E402
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig, scale_lengths  # noqa: E402
 from fullduplex.forecast.timemixer.decompose import moving_average, moving_average_matrix, split_by_dft  # noqa: E402
-from fullduplex.forecast.timemixer.mixing import PastMixing, ScaleMixer  # noqa: E402
+from fullduplex.forecast.timemixer.feed_forward import feed_forward, feed_forward_ref  # noqa: E402
+from fullduplex.forecast.timemixer.gelu_map import gelu_map, gelu_map_ref  # noqa: E402
+from fullduplex.forecast.timemixer.mixing import ScaleMixer  # noqa: E402
 from fullduplex.forecast.timemixer.model import TimeMixer  # noqa: E402
 
 ABLATIONS = {
@@ -94,17 +94,47 @@ def test_the_moving_average_is_its_loop_and_its_matrix(length: int, kernel: int)
     assert torch.allclose(x @ moving_average_matrix(length, kernel).double(), moving_average(x, kernel), atol=1e-6)
 
 
-@pytest.mark.parametrize("pair", [(gelu_map.gelu_then_features, gelu_map.gelu_then_features_ref),
-                                  (gelu_map.gelu_then_steps, gelu_map.gelu_then_steps_ref)])  # fmt: skip
-def test_gelu_and_map_in_one_step_are_their_slow_twins_forwards_and_backwards(pair) -> None:
-    fast, slow = pair
+def drawn(*sizes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    size = (5, 7) if fast is gelu_map.gelu_then_features else (7, 5)
-    inputs = [
-        torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in (size, (4, 5), (4,))
-    ]
-    assert torch.allclose(fast(*inputs), slow(*inputs), atol=1e-12)
-    assert torch.autograd.gradcheck(fast, inputs)
+    return [torch.randn(size, dtype=torch.float64, generator=generator).to(dtype).requires_grad_() for size in sizes]
+
+
+def test_gelu_and_map_in_one_step_are_their_slow_twin_forwards_and_backwards() -> None:
+    inputs = drawn((7, 5), (4, 5), (4,))
+    assert torch.allclose(gelu_map(*inputs), gelu_map_ref(*inputs), atol=1e-12)
+    assert torch.autograd.gradcheck(gelu_map, inputs)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+@pytest.mark.parametrize("sizes", [(16, 32, 700), (3, 5, 71), (1, 1, 1), (4, 8, 256), (5, 3, 2)])
+@pytest.mark.parametrize("parts", ["all", "no sum", "no residual", "one"])
+def test_the_feed_forward_layer_in_one_step_is_its_slow_twin_forwards_and_backwards(
+    dtype: torch.dtype, tolerance: float, sizes: tuple[int, int, int], parts: str
+) -> None:
+    """Tolerances are of the largest number of each result."""
+    d, f, r = sizes
+    x, s, other, *weights = drawn((d, r), (d, r), (d, r), (f, d), (f,), (d, f), (d,), dtype=dtype)
+    given = [x if parts in ("all", "no sum") else None, s, other if parts in ("all", "no residual") else None]
+    (back,) = drawn((d, r), dtype=dtype)
+    results = []
+    for layer in (feed_forward, feed_forward_ref):
+        y = layer(*given, tuple(weights))
+        wanted = [each for each in (*given, *weights) if each is not None]
+        results.append([y, *torch.autograd.grad(y, wanted, back.detach())])
+    for fast, slow in zip(*results, strict=True):
+        assert fast.shape == slow.shape
+        assert (fast - slow).abs().max() <= tolerance * slow.abs().max()
+
+
+def test_the_feed_forward_layer_has_the_right_gradient_and_passes_what_is_not_a_number() -> None:
+    x, s, other, *weights = drawn((3, 5), (3, 5), (3, 5), (4, 3), (4,), (3, 4), (3,))
+    assert torch.autograd.gradcheck(lambda *g: feed_forward(g[0], g[1], g[2], g[3:]), (x, s, other, *weights))
+    for value in (1e30, -1e30, float("nan"), float("inf")):
+        one = torch.full((3, 40), value)
+        plain = [weight.detach().float() for weight in weights]
+        fast, slow = (layer(None, one, None, plain) for layer in (feed_forward, feed_forward_ref))
+        assert torch.equal(fast.isfinite(), slow.isfinite())
+        assert torch.allclose(fast, slow, rtol=1e-5, equal_nan=True)
 
 
 def test_the_summed_forecast_is_the_published_order_of_maps() -> None:
@@ -125,22 +155,7 @@ def test_the_embedding_is_the_circular_convolution_it_is_kept_as() -> None:
         assert torch.allclose(model._convolved(x.transpose(0, 1)).transpose(0, 1), model.embed(x), atol=1e-5)
 
 
-def test_fault_1_every_channel_gets_the_calendar_of_its_own_window() -> None:
-    config = small(num_marks=2)
-    model, x = model_of(config), windows(config)
-    marks = torch.randn(5, 2, 32, generator=torch.Generator().manual_seed(2))
-    order = torch.tensor([3, 0, 4, 1, 2])
-    assert torch.allclose(model(x[order], marks[order]), model(x, marks)[order], atol=1e-5)
-    other = marks.clone()
-    other[2] += 1
-    moved = (model(x, other) - model(x, marks)).abs().amax(dim=(1, 2)) > 1e-7
-    assert moved.tolist() == [False, False, True, False, False]
-    # What the released code does: tile the marks, so that row k of window k // C gets the marks of window k mod B.
-    rows = torch.arange(5).repeat(3)
-    assert rows.tolist() != torch.arange(5).repeat_interleave(3).tolist()
-
-
-def test_fault_2_the_dft_splits_every_series_along_time() -> None:
+def test_the_dft_splits_every_series_along_time() -> None:
     time = torch.arange(96.0)
     waves = torch.stack([torch.sin(2 * torch.pi * time * k / 96) for k in (4, 9)])
     season, trend = split_by_dft(waves + torch.tensor([[5.0], [-2.0]]), 1)
@@ -154,62 +169,6 @@ def test_fault_2_the_dft_splits_every_series_along_time() -> None:
     assert torch.equal(split_by_dft(torch.stack([waves, 100 * waves]), 1)[0][0], split_by_dft(waves, 1)[0])
     with pytest.raises(InputError, match="frequencies"):
         split_by_dft(waves, 49)
-
-
-def test_fault_3_learned_down_sampling_is_learned_and_saved() -> None:
-    config = small(mixing=MixingConfig(downsample="conv"))
-    model = model_of(config)
-    kernels = [name for name in model.state_dict() if name.startswith("down.")]
-    assert len(kernels) == 2
-    assert torch.equal(model(windows(config)), model(windows(config)))
-    loaded = TimeMixer(config).eval()
-    loaded.load_state_dict(model.state_dict())
-    assert torch.equal(loaded(windows(config)), model(windows(config)))
-
-
-def test_fault_8_where_channels_mix_a_block_keeps_its_residual_and_its_feed_forward_layer() -> None:
-    config = small(per_channel=False)
-    torch.manual_seed(0)
-    block = PastMixing(config)
-    scales = [torch.randn(4, 2, length) for length in scale_lengths(config)]  # four features
-    assert not torch.equal(block(scales)[0], scales[0])
-    torch.nn.init.zeros_(block.out.narrow.weight)
-    torch.nn.init.zeros_(block.out.narrow.bias)
-    assert all(torch.equal(made, scale) for made, scale in zip(block(scales), scales, strict=True))
-
-
-@pytest.mark.parametrize("context", [45, 33, 97])
-@pytest.mark.parametrize("marks", [0, 1])
-def test_fault_9_any_length_works_and_the_newest_values_count_on_every_scale(context: int, marks: int) -> None:
-    config = small(context=context, num_scales=3, num_marks=marks)
-    model, x = model_of(config), windows(config)
-    given = torch.zeros(5, 1, context) if marks else None
-    assert model(x, given).shape == (5, 3, 8)
-    scales, _ = model_of(small(context=context, num_scales=3, normalise=False))._pyramid(x)
-    assert [scale.shape[-1] for scale in scales] == list(scale_lengths(config))
-    assert torch.allclose(scales[1][..., -1], x[..., -2:].mean(-1))
-
-
-def test_fault_10_nothing_is_kept_between_calls_and_two_threads_agree_with_one() -> None:
-    config = small()
-    model = model_of(config)
-    inputs = [windows(config, seed=seed) * 10**seed for seed in range(4)]
-    with torch.no_grad():
-        serial = [model(x) for x in inputs]
-    before = set(vars(model))
-    results: dict[int, list[torch.Tensor]] = {}
-
-    def work(index: int) -> None:
-        with torch.no_grad():
-            results[index] = [model(inputs[index]) for _ in range(30)]
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(torch.equal(made, serial[index]) for index in range(4) for made in results[index])
-    assert set(vars(model)) == before
 
 
 def test_level_and_size_of_a_window_come_back() -> None:

@@ -32,7 +32,7 @@ def test_it_learns_the_wave_of_every_series_at_its_own_level() -> None:
     assert np.mean(errors) < 0.25 * np.mean(naive)
 
 
-def test_fault_6_what_comes_after_the_past_chooses_nothing() -> None:
+def test_what_comes_after_the_past_chooses_nothing() -> None:
     """The released code stops on the competition's test values; here there is no argument for them, and the rows that
     choose are the last of the past: changing them changes the choice, and no window of the training holds them."""
     series = panel()

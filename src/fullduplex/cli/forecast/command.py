@@ -33,7 +33,7 @@ does not beat them is not worth its time. Where statsforecast is installed, Auto
 windows, for each is a fit; they make the forecast only if --models names them.
 
   fullduplex forecast load.csv --horizon 24
-  fullduplex forecast load.csv --horizon 96 --models seasonal-naive,linear,timemixer
+  fullduplex forecast load.csv --horizon 96 --models timemixer,chimera
   fullduplex forecast ETTh1.csv --horizon 96 --backtest --split ett-hourly
   fullduplex forecast sales.csv --horizon 8 --series shop --time day --gaps linear
 """
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--zone", metavar="ZONE", help="zone of times that say none, such as Europe/Berlin")
     reading.add_argument("--gaps", choices=("refuse", "nan", "linear"), default="refuse", help="default: refuse")
     reading.add_argument("--duplicates", choices=("refuse", "last", "mean"), default="refuse", help="default: refuse")
-    training = parser.add_argument_group("timemixer")
+    training = parser.add_argument_group("timemixer and chimera")
     training.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the windows (default: 3)")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     training.add_argument(
@@ -190,7 +190,7 @@ def _forecaster(name: str, arguments: argparse.Namespace, context: int, *, measu
         horizon=arguments.horizon,
         epochs=arguments.epochs,
         seed=arguments.seed,
-        folder=None if arguments.run is None else arguments.run / ("backtest" if measuring else "forecast"),
+        folder=None if arguments.run is None else arguments.run / name / ("backtest" if measuring else "forecast"),
         report=report,
     )
 

@@ -14,25 +14,22 @@ what was strange at first becomes usual. No label is used.
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import ConfigError, FormatError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig
+from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
 from fullduplex.forecast.chimera.coupled import Fit, fit_next_column
-from fullduplex.forecast.chimera.fit import layer_from_plain
 from fullduplex.forecast.chimera.layer import StackState
-from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn
-from fullduplex.forecast.scale import Scaler, fit_scaler
-from fullduplex.nn.archive import read_archive, write_archive
-from fullduplex.nn.state import leaves, map_leaves
+from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn, ScaledColumns
+from fullduplex.forecast.scale import fit_scaler
 
 __all__ = ["ChimeraDetector", "DetectorConfig", "DetectorState"]
 
+_KIND = "detector"
 _FEWEST_ROWS = 30
 _LIMIT = 20.0  # standard scores are cut there on their way into the model: one broken value must not shake its state
 _LEAST = 0.05  # of a deviation of log errors: what is predicted to the last digit makes no rounding error an anomaly
@@ -86,8 +83,7 @@ class ChimeraDetector:
 
     def __init__(self, config: DetectorConfig | None = None) -> None:
         self.config = config or DetectorConfig()
-        self._model: NextColumn | None = None
-        self._scaler: Scaler | None = None
+        self._columns: ScaledColumns | None = None
         self._deviation_V: Float64Array = np.empty(0)
         self._after: DetectorState | None = None
 
@@ -98,7 +94,7 @@ class ChimeraDetector:
         Raises:
             InputError: not fitted.
         """
-        return self._fitted()[0].config.num_variates
+        return self._fitted().model.config.num_variates
 
     def fit(self, past_TV: Float64Array) -> "ChimeraDetector":
         """Learn what is usual from rows taken as normal; returns self.
@@ -131,10 +127,8 @@ class ChimeraDetector:
         errors_TV = (made_TV - x_TV[1:]).double().numpy()
         # The median resists the anomalies that rows taken as normal may hold; 1.4826 makes it a Gaussian's deviation.
         self._deviation_V = np.maximum(1.4826 * np.median(np.abs(errors_TV), axis=0), 1e-3)
-        self._model, self._scaler = model.eval(), scaler
-        zero = torch.zeros(1, num_variates)
-        state = DetectorState(model.init(1), zero, torch.zeros(1, 5, dtype=torch.float64), zero[:, :1].double())
-        _, self._after = self._score(past_TV, state)
+        self._columns = ScaledColumns(model.eval(), scaler)
+        _, self._after = self._score(past_TV, _empty(model))
         return self
 
     def init(self) -> DetectorState:
@@ -156,18 +150,10 @@ class ChimeraDetector:
         Raises:
             InputError: an infinite value, or another number of channels than in `fit`.
         """
-        model, scaler = self._fitted()
-        column_V = np.asarray(column_V, np.float64)
-        if column_V.shape != (model.config.num_variates,) or np.isinf(column_V).any():
-            raise InputError(
-                f"a row of shape {column_V.shape}, or an infinite value; expected {model.config.num_variates} finite values "
-                "or NaN: were channels changed since the fit?"
-            )
-        z_V, ahead_V = scaler.scale(column_V), state.ahead_BV[0].double().numpy()
+        columns = self._fitted()
+        z_V, ahead_V = columns.standard(column_V), state.ahead_BV[0].double().numpy()
         there_V = ~np.isnan(z_V)
-        fed_V = np.clip(np.where(there_V, z_V, ahead_V), -_LIMIT, _LIMIT)
-        with torch.no_grad():
-            ahead_BV, stack = model.step(torch.from_numpy(fed_V.astype(np.float32))[None], state.stack)
+        ahead_BV, stack = columns.step(np.clip(np.where(there_V, z_V, ahead_V), -_LIMIT, _LIMIT), state.stack)
         if not there_V.any():
             return 0.0, DetectorState(stack, ahead_BV, state.usual_B5, state.short_B1)
         r_V = (z_V - ahead_V)[there_V] / self._deviation_V[there_V]
@@ -184,14 +170,15 @@ class ChimeraDetector:
         return self._score(values_TV, self.init())[0]
 
     def _score(self, values_TV: Float64Array, state: DetectorState) -> tuple[Float64Array, DetectorState]:
-        model, scaler = self._fitted()
+        columns = self._fitted()
+        model = columns.model
         scores_T = np.empty(len(values_TV))
         whole = values_TV.ndim == 2 and values_TV.shape[1] == model.config.num_variates and len(values_TV) > 0
         if not (whole and np.isfinite(values_TV).all()):
             for row, column_V in enumerate(values_TV):
                 scores_T[row], state = self.step(column_V, state)
             return scores_T, state
-        z_TV = scaler.scale(values_TV)
+        z_TV = columns.scaler.scale(values_TV)
         with torch.no_grad():
             fed_BTV = torch.from_numpy(np.clip(z_TV, -_LIMIT, _LIMIT).astype(np.float32))[None]
             made_BTV, stack = model.scan(fed_BTV, state.stack)
@@ -204,15 +191,8 @@ class ChimeraDetector:
 
     def save(self, path: Path) -> None:
         """Write everything to `path`, the state behind the fitted rows included."""
-        model, scaler = self._fitted()
-        payload = {
-            "config": asdict(replace(self.config, layer=model.config.layer)),
-            "num_channels": model.config.num_variates,
-            "detector": model.state_dict(),
-            "scale": torch.from_numpy(np.stack([scaler.mean_C, scaler.std_C, self._deviation_V])),
-            "state": [leaf for _, leaf in leaves(self.init())],
-        }
-        write_archive(path, cast("dict[str, object]", payload))
+        about = {"config": asdict(self.config), "deviation": torch.from_numpy(self._deviation_V)}
+        self._fitted().save(path, _KIND, about, self.init())
 
     @classmethod
     def load(cls, path: Path) -> "ChimeraDetector":
@@ -221,25 +201,17 @@ class ChimeraDetector:
         Raises:
             FormatError: the file is damaged or of another kind.
         """
-        saved: dict[str, Any] = read_archive(path)
-        if saved.keys() != {"config", "num_channels", "detector", "scale", "state"}:
-            raise FormatError(f"{path.name} holds {sorted(saved)}; expected a fitted detector")
-        plain = saved["config"]
+        columns, about, state = ScaledColumns.load(path, _KIND, _empty)
+        plain = about["config"]
         layer, fit = layer_from_plain(plain["layer"]), Fit(**plain["fit"])
         made = cls(DetectorConfig(**{**plain, "layer": layer, "fit": fit}))
-        made._model = NextColumn(ForecasterConfig(num_variates=saved["num_channels"], layer=layer)).eval()
-        made._model.load_state_dict(saved["detector"])
-        mean_C, std_C, made._deviation_V = saved["scale"].numpy()
-        made._scaler = Scaler(mean_C=mean_C, std_C=std_C)
-        zero, kept = torch.zeros(1, saved["num_channels"]), iter(saved["state"])
-        empty = DetectorState(made._model.init(1), zero, zero, zero)
-        made._after = map_leaves(lambda _path, _leaf: next(kept), empty)
+        made._columns, made._deviation_V, made._after = columns, about["deviation"].numpy(), state
         return made
 
-    def _fitted(self) -> tuple[NextColumn, Scaler]:
-        if self._model is None or self._scaler is None:
+    def _fitted(self) -> ScaledColumns:
+        if self._columns is None:
             raise InputError("the detector is not fitted; call fit or load first")
-        return self._model, self._scaler
+        return self._columns
 
     def _judge(self, error: float, usual: "_Usual") -> tuple[float, "_Usual"]:
         """The score of an error, by the statistics before it; then the statistics with it."""
@@ -260,6 +232,12 @@ class ChimeraDetector:
             variance_short=(1 - pace) * (usual.variance_short + pace * off_short**2),
             short=short,
         )
+
+
+def _empty(model: NextColumn) -> DetectorState:
+    """Nothing seen yet."""
+    zero = torch.zeros(1, model.config.num_variates)
+    return DetectorState(model.init(1), zero, torch.zeros(1, 5, dtype=torch.float64), zero[:, :1].double())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

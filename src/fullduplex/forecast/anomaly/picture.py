@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.forecast.picture import panels_of
 
 __all__ = ["draw_scores"]
 
@@ -20,15 +20,8 @@ def draw_scores(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "forecast") from error
     count = min(len(names), _MOST_CHANNELS)
-    figure = Figure(figsize=(10, 2.4 + 1.4 * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = np.atleast_1d(figure.subplots(count + 1, 1, sharex=True))
+    figure, panels = panels_of(count + 1, 10, 2.4 + 1.4 * count)
     rows, flagged = np.arange(len(values_TC)), scores_T >= threshold
     for channel, panel in enumerate(panels[:count]):
         panel.plot(rows, values_TC[:, channel], color="0.4", linewidth=0.8)

@@ -264,4 +264,8 @@ def _loaded(about: dict[str, object], arrays: dict[str, Float64Array], folder: P
         from fullduplex.forecast.timemixer.fit import FittedTimeMixer
 
         return FittedTimeMixer.load(folder / _WEIGHTS)
+    if name == "chimera":
+        from fullduplex.forecast.chimera.fit import FittedChimera
+
+        return FittedChimera.load(folder / _WEIGHTS)
     raise FormatError(f"{folder} holds a fitted {name}, which this version cannot read")

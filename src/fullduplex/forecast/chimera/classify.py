@@ -22,8 +22,7 @@ from torch.nn import functional
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import ConfigError, FormatError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.fit import layer_from_plain
+from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
 from fullduplex.forecast.chimera.layer import Stack, check_columns
 from fullduplex.nn.archive import read_archive, write_archive
 from fullduplex.nn.linear import Linear

@@ -10,27 +10,24 @@ newest tenth of the rows trains nothing; it says which of the weights seen on th
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import ConfigError, FormatError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.fit import layer_from_plain
+from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
 from fullduplex.forecast.chimera.layer import StackState
-from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn
-from fullduplex.forecast.scale import Scaler, fit_scaler
+from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn, ScaledColumns, closed_loop
+from fullduplex.forecast.scale import fit_scaler
 from fullduplex.forecast.series import Series
-from fullduplex.nn.archive import read_archive, write_archive
-from fullduplex.nn.state import leaves, map_leaves
 
 __all__ = ["ChimeraModel", "ModelConfig", "ModelState"]
 
 _LOOKS = 5  # how often the newest rows are asked
 _SHARE = 0.1  # of the rows, the newest
+_KIND = "Chimera model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +82,7 @@ class ChimeraModel:
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or ModelConfig()
-        self._model: NextColumn | None = None
-        self._scaler: Scaler | None = None
+        self._columns: ScaledColumns | None = None
         self._after: ModelState | None = None
 
     def fit(
@@ -120,7 +116,7 @@ class ChimeraModel:
         _train(model, x_TV[: len(x_TV) - kept], x_TV, how, generator, report)
         with torch.no_grad():
             made_BTV, stack = model.scan(x_TV[None], model.init(1))
-        self._model, self._scaler, self._after = model, scaler, ModelState(stack, made_BTV[:, -1].clone())
+        self._columns, self._after = ScaledColumns(model, scaler), ModelState(stack, made_BTV[:, -1].clone())
         return self
 
     def init(self) -> ModelState:
@@ -141,18 +137,11 @@ class ChimeraModel:
         Raises:
             InputError: an infinite value, or another number of channels than in `fit`.
         """
-        model, scaler = self._fitted()
-        column_V = np.asarray(column_V, np.float64)
-        if column_V.shape != (model.config.num_variates,) or np.isinf(column_V).any():
-            raise InputError(
-                f"a column of shape {column_V.shape}, or an infinite value; expected {model.config.num_variates} finite "
-                "values or NaN: were channels changed since the fit?"
-            )
-        z_V = scaler.scale(column_V)
+        columns = self._fitted()
+        z_V = columns.standard(column_V)
         z_V = np.where(np.isnan(z_V), state.ahead_BV[0].double().numpy(), z_V)
-        with torch.no_grad():
-            ahead_BV, stack = model.step(torch.from_numpy(z_V.astype(np.float32))[None], state.stack)
-        return scaler.unscale(ahead_BV[0].double().numpy()), ModelState(stack, ahead_BV)
+        ahead_BV, stack = columns.step(z_V, state.stack)
+        return columns.scaler.unscale(ahead_BV[0].double().numpy()), ModelState(stack, ahead_BV)
 
     def predict(self, horizon: int, state: ModelState | None = None) -> Float64Array:
         """The next columns in closed loop, shape (H, V), in the units of the series.
@@ -164,25 +153,17 @@ class ChimeraModel:
         Raises:
             InputError: not fitted, or a horizon below 1.
         """
-        model, scaler = self._fitted()
+        columns = self._fitted()
         if horizon < 1:
             raise InputError(f"the horizon is {horizon}; expected 1 or more")
         state = self.init() if state is None else state
         with torch.no_grad():
-            made_BHV = _closed_loop(model, state.ahead_BV, state.stack, horizon)
-        return scaler.unscale(made_BHV[0].double().numpy())
+            made_BHV = closed_loop(columns.model, state.ahead_BV, state.stack, horizon)
+        return columns.scaler.unscale(made_BHV[0].double().numpy())
 
     def save(self, path: Path) -> None:
         """Write everything to `path`, the state behind the series included."""
-        model, scaler = self._fitted()
-        payload = {
-            "config": asdict(self.config),
-            "num_variates": model.config.num_variates,
-            "forecaster": model.state_dict(),
-            "scale": torch.from_numpy(np.stack([scaler.mean_C, scaler.std_C])),
-            "state": [leaf for _, leaf in leaves(self.init())],
-        }
-        write_archive(path, cast("dict[str, object]", payload))
+        self._fitted().save(path, _KIND, asdict(self.config), self.init())
 
     @classmethod
     def load(cls, path: Path) -> "ChimeraModel":
@@ -191,33 +172,19 @@ class ChimeraModel:
         Raises:
             FormatError: the file is damaged or of another kind.
         """
-        saved: dict[str, Any] = read_archive(path)
-        if saved.keys() != {"config", "num_variates", "forecaster", "scale", "state"}:
-            raise FormatError(f"{path.name} holds {sorted(saved)}; expected a fitted Chimera model")
-        made = cls(ModelConfig(**{**saved["config"], "layer": layer_from_plain(saved["config"]["layer"])}))
-        num_variates, how = saved["num_variates"], made.config
-        made._model = NextColumn(
-            ForecasterConfig(num_variates=num_variates, layer=how.layer, num_layers=how.num_layers)
-        )
-        made._model.load_state_dict(saved["forecaster"])
-        mean_C, std_C = saved["scale"].numpy()
-        made._scaler, kept = Scaler(mean_C=mean_C, std_C=std_C), iter(saved["state"])
-        empty = ModelState(made._model.init(1), torch.zeros(1, num_variates))
-        made._after = map_leaves(lambda _path, _leaf: next(kept), empty)
+        columns, plain, state = ScaledColumns.load(path, _KIND, _empty)
+        made = cls(ModelConfig(**{**plain, "layer": layer_from_plain(plain["layer"])}))
+        made._columns, made._after = columns, state
         return made
 
-    def _fitted(self) -> tuple[NextColumn, Scaler]:
-        if self._model is None or self._scaler is None:
+    def _fitted(self) -> ScaledColumns:
+        if self._columns is None:
             raise InputError("the model is not fitted; call fit or load first")
-        return self._model, self._scaler
+        return self._columns
 
 
-def _closed_loop(model: NextColumn, ahead_BV: Tensor, stack: StackState, horizon: int) -> Tensor:
-    columns = [ahead_BV]
-    while len(columns) < horizon:
-        ahead_BV, stack = model.step(columns[-1], stack)
-        columns.append(ahead_BV)
-    return torch.stack(columns, dim=1)
+def _empty(model: NextColumn) -> ModelState:
+    return ModelState(model.init(1), torch.zeros(1, model.config.num_variates))
 
 
 def _losses(model: NextColumn, window_BTV: Tensor, how: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -227,7 +194,7 @@ def _losses(model: NextColumn, window_BTV: Tensor, how: ModelConfig) -> tuple[Te
     open_loss = (y_BTV[:, :-1] - seen_BTV[:, 1:]).square().mean() if how.num_steps > 1 else y_BTV.new_zeros(())
     if not how.num_ahead:
         return open_loss, open_loss
-    made_BHV = _closed_loop(model, y_BTV[:, -1], stack, how.num_ahead)
+    made_BHV = closed_loop(model, y_BTV[:, -1], stack, how.num_ahead)
     return open_loss, (made_BHV - window_BTV[:, how.num_steps :]).square().mean()
 
 

@@ -8,19 +8,29 @@ Closed loop (SpaceTime; of all variates together in Chimera): the prediction of 
 forecast of any horizon needs the state alone. The outputs are of the scale of the data: standardise before.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig
+from fullduplex.base.arrays import Float64Array
+from fullduplex.base.errors import ConfigError, FormatError, InputError
+from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
 from fullduplex.forecast.chimera.layer import Stack, StackState, check_columns
+from fullduplex.forecast.scale import Scaler
+from fullduplex.nn.archive import read_archive, write_archive
 from fullduplex.nn.linear import Linear
+from fullduplex.nn.state import leaves, map_leaves
 from fullduplex.nn.stream import Growth
 
-__all__ = ["ForecasterConfig", "NextColumn", "roll_out"]
+__all__ = ["ForecasterConfig", "NextColumn", "ScaledColumns", "closed_loop", "roll_out"]
+
+StateT = TypeVar("StateT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +138,77 @@ def roll_out(model: NextColumn, past_BTV: Tensor, horizon: int) -> Tensor:
     if not torch.isfinite(past_BTV).all():
         raise InputError("roll_out got a past with NaN or infinity; fill or drop the missing values first")
     y_BTV, state = model.scan(past_BTV, model.init(past_BTV.shape[0]))
-    columns = [y_BTV[:, -1]]
+    return closed_loop(model, y_BTV[:, -1], state, horizon)
+
+
+def closed_loop(model: NextColumn, ahead_BV: Tensor, state: StackState, horizon: int) -> Tensor:
+    """y_BHV: the prediction of the next column, then those the model makes of its own predictions."""
+    columns = [ahead_BV]
     while len(columns) < horizon:
-        y_BV, state = model.step(columns[-1], state)
-        columns.append(y_BV)
+        ahead_BV, state = model.step(columns[-1], state)
+        columns.append(ahead_BV)
     return torch.stack(columns, dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledColumns:
+    """A trained model and the scale of the series it was trained on: columns in the units of the series, and one file."""
+
+    model: NextColumn
+    scaler: Scaler
+
+    def standard(self, column_V: Float64Array) -> Float64Array:
+        """A column of the series in standard scores; a missing value stays NaN.
+
+        Raises:
+            InputError: an infinite value, or another number of channels than the model's.
+        """
+        column_V = np.asarray(column_V, np.float64)
+        if column_V.shape != (self.model.config.num_variates,) or np.isinf(column_V).any():
+            raise InputError(
+                f"a row of shape {column_V.shape}, or an infinite value; expected {self.model.config.num_variates} finite "
+                "values or NaN: were channels changed since the fit?"
+            )
+        return self.scaler.scale(column_V)
+
+    def step(self, z_V: Float64Array, stack: StackState) -> tuple[Tensor, StackState]:
+        """The prediction of the next column in standard scores, of axes B = 1, V, and the states behind this one."""
+        with torch.no_grad():
+            return self.model.step(torch.from_numpy(z_V.astype(np.float32))[None], stack)
+
+    def save(self, path: Path, kind: str, about: Mapping[str, object], state: object) -> None:
+        """Write model, scale, `about`, what its owner adds, and where its stream stands."""
+        payload: dict[str, object] = {
+            "kind": kind,
+            "config": asdict(self.model.config),
+            "weights": self.model.state_dict(),
+            "scale": torch.from_numpy(np.stack([self.scaler.mean_C, self.scaler.std_C])),
+            "about": dict(about),
+            "state": [leaf for _, leaf in leaves(state)],
+        }
+        write_archive(path, payload)
+
+    @classmethod
+    def load(
+        cls, path: Path, kind: str, empty: Callable[[NextColumn], StateT]
+    ) -> tuple["ScaledColumns", dict[str, Any], StateT]:
+        """Read what `save` wrote: the model with its scale, `about`, and the state.
+
+        Args:
+            path: of the file.
+            kind: as in `save`.
+            empty: any state of that model.
+
+        Raises:
+            FormatError: the file is damaged or of another kind.
+        """
+        saved: dict[str, Any] = read_archive(path)
+        if saved.get("kind") != kind:
+            raise FormatError(f"{path.name} holds {saved.get('kind', sorted(saved))}; expected a fitted {kind}")
+        plain = saved["config"]
+        model = NextColumn(ForecasterConfig(**{**plain, "layer": layer_from_plain(plain["layer"])})).eval()
+        model.load_state_dict(saved["weights"])
+        mean_C, std_C = saved["scale"].numpy()
+        kept = iter(saved["state"])
+        state = map_leaves(lambda _path, _leaf: next(kept), empty(model))
+        return cls(model, Scaler(mean_C=mean_C, std_C=std_C)), cast("dict[str, Any]", saved["about"]), state

@@ -6,8 +6,8 @@ Axes: B batch, L context, H horizon, V variates, P steps of a patch, T = L / P p
 
 Two decoders. `"closed"` is the paper's closed loop, a patch at a time: the prediction of the next patch of all variates is the
 next column. `"direct"` reads all H steps of a variate from its features at all T patches, in one linear map. With
-`base="linear"` the map of `baselines.LinearForecaster`, solved before, stands beside the stack, which then learns what
-the map leaves over. The paper says nothing of patches or of such a base: both are ours.
+`base` a map of `baselines.base_map`, solved or chosen on the past before the training, stands beside the stack, which starts by
+adding nothing and learns what the map leaves over. The paper says nothing of patches or of such a base: both are ours.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fullduplex.base.errors import ConfigError
+from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.forecast.baselines import Base
 from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.layer import Stack, check_columns
+from fullduplex.forecast.chimera.layer import Stack
 from fullduplex.nn.linear import Linear
 
-__all__ = ["Base", "Decoder", "PatchConfig", "PatchForecaster"]
+__all__ = ["Decoder", "PatchConfig", "PatchForecaster"]
 
 Decoder = Literal["direct", "closed"]
-Base = Literal["none", "linear"]
 _EPSILON = 1e-5  # as in baselines.py, whose map this one extends
 
 
@@ -91,7 +91,7 @@ class PatchForecaster(nn.Module):
         self.stack = Stack(config.layer, config.num_variates, config.num_layers, generator=generator)
         size = (num_patches * width, config.horizon) if config.decoder == "direct" else (width, config.patch)
         self.read = Linear(*size, generator=generator)
-        if config.base == "linear":
+        if config.base != "none":
             self.register_buffer("base_LH", torch.zeros(config.context, config.horizon))
             with torch.no_grad():  # the stack starts by adding nothing
                 self.read.weight.zero_()
@@ -103,12 +103,16 @@ class PatchForecaster(nn.Module):
             InputError: the shape is not the configured one.
         """
         config = self.config
-        check_columns("PatchForecaster", x_BLV, (config.num_variates,), x_BLV.shape[0])
+        if x_BLV.ndim != 3 or x_BLV.shape[1:] != (config.context, config.num_variates):
+            raise InputError(
+                f"windows of shape {tuple(x_BLV.shape)} for a model of {config.context} steps and {config.num_variates} "
+                "channels; were columns or --context changed since the fit?"
+            )
         mean_B1V = x_BLV.mean(dim=1, keepdim=True)
         std_B1V = (x_BLV.var(dim=1, unbiased=False, keepdim=True) + _EPSILON).sqrt()
         z_BLV = (x_BLV - mean_B1V) / std_B1V
         y_BHV = self._decode(z_BLV)
-        if config.base == "linear":
+        if config.base != "none":
             base_LH = self.get_buffer("base_LH")
             y_BHV = y_BHV + torch.einsum("blv,lh->bhv", z_BLV, base_LH)
         return y_BHV * std_B1V + mean_B1V

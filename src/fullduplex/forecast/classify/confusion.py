@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fullduplex.base.arrays import Int64Array
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.forecast.picture import panels_of
 
 __all__ = ["count_confusions", "draw_confusions"]
 
@@ -28,15 +28,8 @@ def draw_confusions(path: Path, counts_KK: Int64Array, names: Sequence[str]) -> 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "forecast") from error
     side = 2.5 + 0.45 * len(names)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    panel = figure.subplots()
+    figure, (panel,) = panels_of(1, side, side)
     panel.imshow(counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts_KK):
         share = counts_KK[row, column] / counts_KK[row].sum()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.forecast.picture import panels_of
 from fullduplex.forecast.scaling_law.fit import Law
 
 __all__ = ["draw_law"]
@@ -24,14 +24,7 @@ def draw_law(path: Path, x_N: Float64Array, loss_N: Float64Array, law: Law, *, n
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "forecast") from error
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panel = figure.subplots()
+    figure, (panel,) = panels_of(1, 7, 4.6)
     low, high = law.span
     grid = np.geomspace(low, 10 * high, 120)
     curve = np.array([law.at(float(x)) for x in grid])

@@ -1,9 +1,10 @@
 """What a TimeMixer is made of: its sizes, and how its scales are mixed."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from fullduplex.base.errors import ConfigError
+from fullduplex.forecast.baselines import Base
 
 __all__ = ["Direction", "MixingConfig", "TimeMixerConfig", "scale_lengths"]
 
@@ -69,9 +70,11 @@ class TimeMixerConfig:
         per_channel: one model over every channel alone; False lets channels mix.
         normalise: standardise every window and undo it on the forecast (reversible instance norm).
         mixing: how scales are mixed.
+        base: `"none"`, the paper's model; or a map of `baselines.base_map` that stands beside the mixing, which then starts
+            by adding nothing (ours).
 
     Raises:
-        ConfigError: a number is out of range, or the context is too short for the scales.
+        ConfigError: a number is out of range, a name is unknown, or the context is too short for the scales.
     """
 
     context: int
@@ -86,8 +89,11 @@ class TimeMixerConfig:
     per_channel: bool = True
     normalise: bool = True
     mixing: MixingConfig = field(default_factory=MixingConfig)
+    base: Base = "none"
 
     def __post_init__(self) -> None:
+        if self.base not in get_args(Base):
+            raise ConfigError(f"base is {self.base!r}; expected one of {', '.join(map(repr, get_args(Base)))}")
         for name in ("context", "horizon", "num_channels", "depth", "width", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")

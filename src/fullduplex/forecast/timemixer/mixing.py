@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from fullduplex.forecast.timemixer.config import Direction, MixingConfig, TimeMixerConfig, scale_lengths
 from fullduplex.forecast.timemixer.decompose import moving_average_matrix, split_by_dft
-from fullduplex.forecast.timemixer.gelu_map import gelu_then_features, gelu_then_steps
+from fullduplex.forecast.timemixer.feed_forward import feed_forward
+from fullduplex.forecast.timemixer.gelu_map import gelu_map
 
 __all__ = ["FeedForward", "PastMixing", "ScaleMixer"]
 
@@ -45,7 +46,7 @@ class ScaleMixer(nn.Module):
         for (source, target), along_time in zip(self.hops, self.maps, strict=True):
             into, _, out_of = cast("nn.Sequential", along_time)
             hidden_RT = into(mixed[source]).flatten(0, 1)
-            added = gelu_then_steps(hidden_RT, cast("Tensor", out_of.weight), cast("Tensor", out_of.bias))
+            added = gelu_map(hidden_RT, cast("Tensor", out_of.weight), cast("Tensor", out_of.bias))
             mixed[target] = mixed[target] + added.reshape(mixed[target].shape)
         return mixed
 
@@ -58,10 +59,12 @@ class FeedForward(nn.Module):
         self.widen = nn.Linear(width, hidden)
         self.narrow = nn.Linear(hidden, width)
 
-    def forward(self, x_DNT: Tensor) -> Tensor:
-        """Same shape as the input."""
-        hidden_FR = torch.addmm(self.widen.bias.unsqueeze(1), self.widen.weight, x_DNT.flatten(1))
-        return gelu_then_features(hidden_FR, self.narrow.weight, self.narrow.bias).reshape(x_DNT.shape)
+    def forward(self, s_DNT: Tensor, t_DNT: Tensor | None = None, *, onto_DNT: Tensor | None = None) -> Tensor:
+        """The layer of s + t, added onto another tensor; all of one shape."""
+        weights = (self.widen.weight, self.widen.bias, self.narrow.weight, self.narrow.bias)
+        onto_DR, s_DR, t_DR = (None if each is None else each.flatten(1) for each in (onto_DNT, s_DNT, t_DNT))
+        assert s_DR is not None
+        return feed_forward(onto_DR, s_DR, t_DR, weights).reshape(s_DNT.shape)
 
 
 class PastMixing(nn.Module):
@@ -88,11 +91,11 @@ class PastMixing(nn.Module):
         """The next features of every scale, same shapes (D, N, T)."""
         if self.mixing.decomposition == "none":
             mixed = self.season([self._crossed(x_DNT) for x_DNT in scales])
-            return [x_DNT + self.out(y_DNT) for x_DNT, y_DNT in zip(scales, mixed, strict=True)]
+            return [self.out(y_DNT, onto_DNT=x_DNT) for x_DNT, y_DNT in zip(scales, mixed, strict=True)]
         seasons, trends = zip(*(self._split(index, x_DNT) for index, x_DNT in enumerate(scales)), strict=True)
         seasons = self.season([self._crossed(s_DNT) for s_DNT in seasons])
         trends = self.trend([self._crossed(t_DNT) for t_DNT in trends])
-        return [x + self.out(s + t) for x, s, t in zip(scales, seasons, trends, strict=True)]
+        return [self.out(s, t, onto_DNT=x) for x, s, t in zip(scales, seasons, trends, strict=True)]
 
     def _crossed(self, x_DNT: Tensor) -> Tensor:
         return x_DNT if self.cross is None else self.cross(x_DNT)

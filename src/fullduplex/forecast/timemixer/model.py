@@ -58,6 +58,9 @@ class TimeMixer(nn.Module):
             nn.Sequential(nn.Linear(length, length), nn.Linear(length, config.horizon))
             for length in (() if config.per_channel else forecasting)
         )
+        if config.base != "none":
+            self.register_buffer("base_LH", torch.zeros(config.context, config.horizon))
+            self._add_nothing()
 
     def forward(self, x_BCL: Tensor, marks_BKL: Tensor | None = None) -> Tensor:
         """Forecasts of shape (B, C, H).
@@ -79,10 +82,21 @@ class TimeMixer(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         y_BCH = self._forecast(hidden, rest, x_BCL.shape[0])
-        if not self.config.normalise:
-            return y_BCH
-        y_BCH = (y_BCH - self.shift[0, :, None]) / (self.gain[0, :, None] + _EPSILON**2)
-        return y_BCH * stats.std_BC1 + stats.mean_BC1
+        if self.config.normalise:
+            y_BCH = (y_BCH - self.shift[0, :, None]) / (self.gain[0, :, None] + _EPSILON**2)
+        if self.config.base != "none":
+            z_BCL = (x_BCL - stats.mean_BC1) / stats.std_BC1 if self.config.normalise else x_BCL
+            y_BCH = y_BCH + z_BCL @ self.get_buffer("base_LH")
+        return y_BCH * stats.std_BC1 + stats.mean_BC1 if self.config.normalise else y_BCH
+
+    def _add_nothing(self) -> None:
+        """Beside a base the mixing starts as 0; the maps along time, which are not 0, pass the gradient on."""
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        for head in self.trend_heads:
+            last = cast("nn.Sequential", head)[1]
+            nn.init.zeros_(cast("Tensor", last.weight))
+            nn.init.zeros_(cast("Tensor", last.bias))
 
     def _pyramid(self, x_BCL: Tensor) -> tuple[list[Tensor], WindowStats]:
         scales = [x_BCL]
@@ -108,6 +122,14 @@ class TimeMixer(nn.Module):
             return F.max_pool1d(x_BCT, self.config.factor)
         return self.down[index](x_BCT)
 
+    def _coarser_marks(self, marks_BKT: Tensor) -> Tensor:
+        """The mark of the first of the steps that make one, the same steps as in `_coarser`."""
+        return marks_BKT[..., marks_BKT.shape[-1] % self.config.factor :][..., :: self.config.factor]
+
+    def _marks_of_rows(self, m_DBT: Tensor) -> Tensor:
+        """Every channel of a window has the marks of that window; shape (D, N, T)."""
+        return m_DBT.repeat_interleave(self.config.num_channels if self.config.per_channel else 1, dim=1)
+
     def _embedded(self, scales: Sequence[Tensor], marks_BKL: Tensor | None) -> list[Tensor]:
         hidden: list[Tensor] = []
         marks = marks_BKL
@@ -119,11 +141,8 @@ class TimeMixer(nn.Module):
             x_DNT = self._convolved(rows_INT)
             if self.embed_marks is not None and marks is not None:
                 if index:
-                    marks = marks[..., marks.shape[-1] % self.config.factor :][..., :: self.config.factor]
-                m_DBT = self.embed_marks(marks.transpose(1, 2)).permute(2, 0, 1)
-                # So every channel of a window gets the marks of that window.
-                repeats = self.config.num_channels if self.config.per_channel else 1
-                x_DNT = x_DNT + m_DBT.repeat_interleave(repeats, dim=1)
+                    marks = self._coarser_marks(marks)
+                x_DNT = x_DNT + self._marks_of_rows(self.embed_marks(marks.transpose(1, 2)).permute(2, 0, 1))
             hidden.append(F.dropout(x_DNT, _DROPOUT, self.training))
         return hidden
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from fullduplex.base.arrays import Float64Array, Int64Array
 from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.forecast.backtest import Fitted
+from fullduplex.forecast.baselines import FittedLinear, repeat_map
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
 from fullduplex.forecast.timemixer.fit import FittedTimeMixer
 from fullduplex.forecast.timemixer.model import TimeMixer
@@ -38,6 +40,7 @@ class PanelConfig:
         batch_size: windows of a step, each of one series.
         peak_lr: largest learning rate.
         seed: of weights, windows and dropout.
+        season: steps of the season that a base of `"season"` or `"best"` repeats.
 
     Raises:
         ConfigError: a number is below 1.
@@ -47,10 +50,13 @@ class PanelConfig:
     batch_size: int = 256
     peak_lr: float = 0.01
     seed: int = 0
+    season: int = 1
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1 or self.batch_size < 1:
-            raise ConfigError(f"num_steps {self.num_steps}, batch_size {self.batch_size}; expected 1 or more each")
+        if min(self.num_steps, self.batch_size, self.season) < 1:
+            raise ConfigError(
+                f"num_steps {self.num_steps}, batch_size {self.batch_size}, season {self.season}; expected 1 or more each"
+            )
 
 
 def smape_loss(made: Tensor, target: Tensor) -> Tensor:
@@ -82,6 +88,8 @@ def fit_panel(
 ) -> FittedTimeMixer:
     """Train on windows of all series, keep the weights that are best on every series' last horizon.
 
+    A base of `"best"` is the last value or the last season, whichever is better there.
+
     Args:
         series: the past of each, shape (T,); those shorter than context + 2 horizons are not trained on.
         config: of one channel.
@@ -95,9 +103,10 @@ def fit_panel(
     length, horizon = config.context + config.horizon, config.horizon
     newest_contexts(series, 1)  # refuses what is missing
     long = [values_T for values_T in series if values_T.size >= length + horizon]
-    if not long or config.num_channels != 1:
+    if not long or config.num_channels != 1 or config.base == "linear":
         raise InputError(
-            f"{len(long)} series of {length + horizon} steps, {config.num_channels} channels; expected 1 or more, 1"
+            f"{len(long)} series of {length + horizon} steps, {config.num_channels} channels, base {config.base!r}; expected 1 "
+            "or more, 1, and another base than 'linear'"
         )
     flat_T = torch.from_numpy(np.concatenate(long).astype(np.float32))
     ends = np.cumsum([0, *(values_T.size for values_T in long)])
@@ -109,16 +118,18 @@ def fit_panel(
 
     kept_NL1 = newest_contexts([values_T[:-horizon] for values_T in long], config.context)
     kept_NH = np.stack([values_T[-horizon:] for values_T in long])
-    best: dict[str, object] = {"losses": [], "weights": None}
+    losses: list[float] = []
+    weights: dict[str, Tensor] = {}
+
+    def error(fitted: Fitted) -> float:
+        made_NH = fitted.predict(kept_NL1)[..., 0]
+        return float(smape_loss(torch.from_numpy(made_NH), torch.from_numpy(kept_NH)))
 
     def look(model: nn.Module) -> Mapping[str, float]:
-        made_NH = FittedTimeMixer(model=cast("TimeMixer", model)).predict(kept_NL1)[..., 0]
-        loss = float(smape_loss(torch.from_numpy(made_NH), torch.from_numpy(kept_NH)))
-        losses = cast("list[float]", best["losses"])
-        if not losses or loss < min(losses):
-            best["weights"] = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        losses.append(loss)
-        return {"validation_smape": loss}
+        losses.append(error(FittedTimeMixer(model=cast("TimeMixer", model))))
+        if losses[-1] == min(losses):
+            weights.update((name, value.detach().clone()) for name, value in model.state_dict().items())
+        return {"validation_smape": losses[-1]}
 
     def loss(model: nn.Module, batch_BCW: Tensor) -> Tensor:
         return smape_loss(model(batch_BCW[..., : config.context]), batch_BCW[..., config.context :])
@@ -126,6 +137,12 @@ def fit_panel(
     with torch.random.fork_rng():
         torch.manual_seed(how.seed)
         model = TimeMixer(config)
+    if config.base != "none":
+        seasons = {"last": [1], "season": [how.season], "best": [1, how.season]}[config.base]
+        maps = [repeat_map(config.context, horizon, season) for season in seasons]
+        chosen_LH = min(maps, key=lambda weights_LH: error(FittedLinear(weights_LH=weights_LH)))
+        model.get_buffer("base_LH").copy_(torch.from_numpy(chosen_LH))
+    look(model)
     settings = TrainConfig(
         num_steps=how.num_steps,
         peak_lr=how.peak_lr,
@@ -139,5 +156,5 @@ def fit_panel(
     batch_size = min(how.batch_size, starts.size)
     batches = ShuffledBatches(collate=collate, num_items=starts.size, batch_size=batch_size, seed=how.seed)
     train(model, batches, loss, settings, report=report, evaluate=look)
-    model.load_state_dict(cast("dict[str, Tensor]", best["weights"]))
-    return FittedTimeMixer(model=model, losses=tuple(cast("list[float]", best["losses"])))
+    model.load_state_dict(weights)
+    return FittedTimeMixer(model=model, losses=tuple(losses))

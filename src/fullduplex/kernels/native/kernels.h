@@ -10,3 +10,4 @@
 #include "hadamard.h"
 #include "step.h"
 #include "chimera.h"
+#include "feedforward.h"
