@@ -10,6 +10,7 @@ does (leave the machine alone meanwhile). The peer with the same models and clip
 import argparse
 import json
 import resource
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -111,6 +112,7 @@ def echo(arguments: argparse.Namespace) -> dict[str, Any]:
             replies += names.count("ReplyDone")
             spoken_s += float((np.abs(result.machine) > 1e-3).mean() * result.machine.size / EAR_RATE_HZ)
         rows[str(gain)] = {"self_interruptions": flushes, "replies": replies, "machine_speech_s": round(spoken_s, 1)}
+        print(f"gain {gain}: {rows[str(gain)]}", file=sys.stderr, flush=True)
     return {"gains": rows}
 
 

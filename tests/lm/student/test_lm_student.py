@@ -13,7 +13,7 @@ pytest.importorskip("safetensors", reason="needs the extra tune")
 from fullduplex.base.chat import Message, Sampling  # noqa: E402
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError  # noqa: E402
 from fullduplex.lm.student.brain import StudentBrain, state_bytes  # noqa: E402
-from fullduplex.lm.student.learn import Shelves, answer_loss, layer_loss  # noqa: E402
+from fullduplex.lm.student.learn import Shelves, answer_loss, calibrate, layer_loss  # noqa: E402
 from fullduplex.lm.student.model import Student, StudentConfig, fold, mixer_names  # noqa: E402
 from fullduplex.lm.student.run import DistilConfig, distil, read_student, teacher_name  # noqa: E402
 from fullduplex.lm.template import CHATML  # noqa: E402
@@ -132,6 +132,18 @@ def test_both_losses_fall_and_padding_does_not_count() -> None:
         assert float(loss(student, batch).detach()) < 0.7 * first, make.__name__
     with pytest.raises(InputError, match="no examples"):
         Shelves.of([], 10)
+
+
+def test_calibration_brings_every_layer_nearer() -> None:
+    model = teacher()
+    batch = Shelves.of([Example(tuple(range(5, 60)), (1.0,) * 55)], 1000).batch(np.array([0]))
+    student, loss = Student(model, SMALL), layer_loss(model)
+    with torch.no_grad():
+        for mixer in student.mixers():
+            mixer.norm_gain_E.mul_(7.0)
+        before = float(loss(student, batch))
+        calibrate(student, model, batch)
+        assert float(loss(student, batch)) < 1.1 < before
 
 
 def test_a_run_leaves_a_student_that_can_be_opened(tmp_path: Path) -> None:

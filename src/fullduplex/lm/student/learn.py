@@ -7,7 +7,7 @@ arXiv 1503.02531, temperature 1) wherever the assistant speaks or is idle.
 Axes: B rows, T tokens, D width, M tokens that count, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,8 +21,9 @@ from fullduplex.base.errors import InputError
 from fullduplex.lm.student.model import Student, blocks_of
 from fullduplex.lm.tune.examples import Batch, Example
 from fullduplex.lm.tune.llama import Llama, layout_of
+from fullduplex.nn.mamba.mamba2 import Mamba2
 
-__all__ = ["Shelves", "answer_loss", "layer_loss"]
+__all__ = ["Shelves", "answer_loss", "calibrate", "layer_loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +72,47 @@ def _padded(examples: Sequence[Example]) -> Batch:
     return Batch(torch.from_numpy(token_BT), torch.from_numpy(weight_BT), torch.from_numpy(segment_BT))
 
 
+def calibrate(student: Student, teacher: Llama, batch: Batch) -> None:
+    """Give every Mamba-2 layer the gain with which its output is nearest to its attention layer's, in place.
+
+    Attention is a mean of values, the recurrence a normalised sum: without this the first layers drown all others. The gain is
+    <y, a> / <y, y>, and at least a tenth of the ratio of their lengths.
+    """
+    with torch.no_grad():
+        for mixer, seen_BTD, said_BTD in _attended(teacher, student, batch):
+            y_BTD, _ = mixer.scan(seen_BTD, mixer.init(seen_BTD.shape[0]))
+            square = y_BTD.square().sum().clamp_min(1e-9)
+            least = 0.1 * (said_BTD.square().sum() / square).sqrt()
+            mixer.norm_gain_E.mul_(torch.maximum((y_BTD * said_BTD).sum() / square, least))
+
+
 def layer_loss(teacher: Llama) -> Callable[[nn.Module, Batch], Tensor]:
     """Mean over layers of the squared distance between Mamba-2's and attention's output, over the latter's square."""
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         assert isinstance(model, Student)
-        position_BT, visible = layout_of(batch.segment_BT)
         real_BT1 = (batch.segment_BT >= 0).unsqueeze(-1)
-        x_BTD = teacher.embedding(batch.token_BT)
         terms: list[Tensor] = []
-        for block, mixer in zip(blocks_of(teacher), model.mixers(), strict=True):
-            with torch.no_grad():
-                seen_BTD = block.attention_norm(x_BTD)
-                said_BTD = block.attention(seen_BTD, position_BT, visible)
-                x_BTD = x_BTD + said_BTD
-                x_BTD = x_BTD + block.feed(block.feed_norm(x_BTD))
+        for mixer, seen_BTD, said_BTD in _attended(teacher, model, batch):
             y_BTD, _ = mixer.scan(seen_BTD, mixer.init(seen_BTD.shape[0]))
             wrong = ((y_BTD - said_BTD).square() * real_BT1).sum()
             terms.append(wrong / (said_BTD.square() * real_BT1).sum().clamp_min(1e-9))
         return torch.stack(terms).mean()
 
     return loss
+
+
+def _attended(teacher: Llama, student: Student, batch: Batch) -> Iterator[tuple[Mamba2, Tensor, Tensor]]:
+    """For every layer: the student's mixer, what the teacher's attention saw, and what it said."""
+    position_BT, visible = layout_of(batch.segment_BT)
+    x_BTD = teacher.embedding(batch.token_BT)
+    for block, mixer in zip(blocks_of(teacher), student.mixers(), strict=True):
+        with torch.no_grad():
+            seen_BTD = block.attention_norm(x_BTD)
+            said_BTD = block.attention(seen_BTD, position_BT, visible)
+            x_BTD = x_BTD + said_BTD
+            x_BTD = x_BTD + block.feed(block.feed_norm(x_BTD))
+        yield mixer, seen_BTD, said_BTD
 
 
 def answer_loss(teacher: Llama) -> Callable[[nn.Module, Batch], Tensor]:

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError
 from fullduplex.base.slices import IDLE
-from fullduplex.lm.student.learn import Shelves, answer_loss, layer_loss
+from fullduplex.lm.student.learn import Shelves, answer_loss, calibrate, layer_loss
 from fullduplex.lm.student.model import Student, StudentConfig, fold, mixer_names
 from fullduplex.lm.tune.examples import LayoutConfig, Tokenize
 from fullduplex.lm.tune.llama import Llama
@@ -90,6 +91,7 @@ def distil(
     _begin(folder / "manifest.json", manifest, resume=resume)
     teacher.requires_grad_(False).eval()
     student = Student(teacher, config.student)
+    calibrate(student, teacher, shelves.batch(np.array([len(shelves.items) // 2])))
     trainable = [name for name, value in student.named_parameters() if value.requires_grad]
     batches = ShuffledBatches(collate=shelves.batch, num_items=len(shelves.items), batch_size=1, seed=config.seed)
     stages = (
