@@ -4,9 +4,10 @@
     python scripts/forecast_study.py --data DIR --out study.jsonl --part exchange
     python scripts/forecast_study.py --data DIR --out study.jsonl --part m4-hourly
 
-The first two try its schedules on seed 0, keeps the one with the least validation error, and only then measures the test
+The first two try its schedules on seed 0, keep the one with the least validation error, and only then measure the test
 windows, with three seeds. The M4 parts keep the last horizon of every training series to choose the step by, and are
-measured on the competition's test files, with Naive 2 beside them. `--summary` prints what the lines say.
+measured on the competition's test files, with Naive 2 beside them. `--base best` begins as the naive or linear forecast that
+is best on the validation rows. `--summary` prints what the lines say.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import gzip
 import statistics
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ import torch
 from fullduplex.base.record import Record, append_record, hash_bytes, read_records
 from fullduplex.forecast import metrics
 from fullduplex.forecast.backtest import Prepared, prepare
-from fullduplex.forecast.baselines import naive2
+from fullduplex.forecast.baselines import Base, naive2
 from fullduplex.forecast.epochs import EpochsConfig
 from fullduplex.forecast.series import read_ragged_rows, read_series
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
@@ -46,10 +48,10 @@ def read(part: str, data: Path) -> Prepared:
     return prepare(rates, split_by_share(len(rates)))
 
 
-def fitted_with(prepared: Prepared, epochs: int, peak_lr: float, seed: int) -> FittedTimeMixer:
+def fitted_with(prepared: Prepared, base: Base, epochs: int, peak_lr: float, seed: int) -> FittedTimeMixer:
     """Train; the fit sees training and validation rows only."""
     return TimeMixerForecaster(
-        config=TimeMixerConfig(context=96, horizon=HORIZON, num_channels=1),
+        config=TimeMixerConfig(context=96, horizon=HORIZON, num_channels=1, base=base),
         fit_config=EpochsConfig(num_epochs=epochs, peak_lr=peak_lr, seed=seed),
     ).fit(prepared.history)
 
@@ -61,12 +63,12 @@ def test_errors(fitted: FittedTimeMixer, prepared: Prepared) -> tuple[float, flo
     return metrics.mse(target_NHC, made_NHC), metrics.mae(target_NHC, made_NHC), len(seen_NLC)
 
 
-def run(part: str, prepared: Prepared, out: Path) -> None:
+def run(part: str, base: Base, prepared: Prepared, out: Path) -> None:
     """All of a part that is not there yet."""
     done = read_records(out) if out.exists() else ()
 
     def find(stage: str, epochs: int, peak_lr: float, seed: int) -> Record | None:
-        wanted = {"part": part, "stage": stage, "epochs": epochs, "peak_lr": peak_lr}
+        wanted = {"part": part, "base": base, "stage": stage, "epochs": epochs, "peak_lr": peak_lr}
         return next((record for record in done if record.seed == seed and dict(record.config) == wanted), None)
 
     def make(stage: str, epochs: int, peak_lr: float, seed: int) -> Record:
@@ -74,8 +76,8 @@ def run(part: str, prepared: Prepared, out: Path) -> None:
         if found is not None:
             return found
         start_s = time.perf_counter()
-        fitted = fitted_with(prepared, epochs, peak_lr, seed)
-        figures = {"validation_mse": min(fitted.losses)}
+        fitted = fitted_with(prepared, base, epochs, peak_lr, seed)
+        figures = {"validation_mse": min(fitted.losses), "untrained_validation_mse": fitted.losses[0]}
         if stage == "test":
             mse, mae, count = test_errors(fitted, prepared)
             figures |= {"test_mse": mse, "test_mae": mae, "windows": float(count)}
@@ -85,7 +87,7 @@ def run(part: str, prepared: Prepared, out: Path) -> None:
             data_hash=hash_bytes([prepared.scaled_TC.tobytes()]),
             figures=figures,
             seconds_s=round(time.perf_counter() - start_s, 1),
-            config={"part": part, "stage": stage, "epochs": epochs, "peak_lr": peak_lr},
+            config={"part": part, "base": base, "stage": stage, "epochs": epochs, "peak_lr": peak_lr},
         )
         append_record(out, record)
         print(record.to_json(), flush=True)
@@ -97,7 +99,7 @@ def run(part: str, prepared: Prepared, out: Path) -> None:
         make("test", *best, seed)
 
 
-def run_m4(part: str, data: Path, out: Path, steps: int) -> None:
+def run_m4(part: str, base: Base, data: Path, out: Path, steps: int) -> None:
     """TimeMixer and Naive 2 on the competition's test values, one line a seed."""
     group, horizon, season = M4[part]
     # Chosen on Weekly's validation rows among 2 and 4 horizons and rates of 0.01 and 0.003; Hourly takes the same.
@@ -106,15 +108,17 @@ def run_m4(part: str, data: Path, out: Path, steps: int) -> None:
     names, done = list(past), read_records(out) if out.exists() else ()
     naive = {name: naive2(past[name], horizon, season) for name in names}
     for seed in SEEDS:
-        if any(record.config == {"part": part, "steps": steps} and record.seed == seed for record in done):
+        about = {"part": part, "base": base, "steps": steps}
+        if any(record.config == about and record.seed == seed for record in done):
             continue
         start_s = time.perf_counter()
-        config = TimeMixerConfig(context=context, horizon=horizon, num_channels=1, num_scales=1)
-        how = PanelConfig(num_steps=steps, batch_size=128, peak_lr=0.003, seed=seed)
+        config = TimeMixerConfig(context=context, horizon=horizon, num_channels=1, num_scales=1, base=base)
+        how = PanelConfig(num_steps=steps, batch_size=128, peak_lr=0.003, seed=seed, season=season)
         fitted = fit_panel([past[name] for name in names], config, how)
         made_NH = fitted.predict(newest_contexts([past[name] for name in names], context))[..., 0]
         made = {name: np.maximum(row, 0) for name, row in zip(names, made_NH, strict=True)}
-        figures = {"validation_smape": min(fitted.losses), "series": float(len(names))}
+        figures = {"validation_smape": min(fitted.losses), "untrained_validation_smape": fitted.losses[0]}
+        figures |= {"series": float(len(names))}
         for label, rows in (("", made), ("naive2_", naive)):
             smape = np.mean([metrics.smape(future[name], rows[name]) for name in names])
             mase = np.mean([metrics.mase(future[name], rows[name], past[name], season) for name in names])
@@ -126,7 +130,7 @@ def run_m4(part: str, data: Path, out: Path, steps: int) -> None:
             data_hash=hash_bytes([past[name].tobytes() for name in names]),
             figures=figures,
             seconds_s=round(time.perf_counter() - start_s, 1),
-            config={"part": part, "steps": steps},
+            config=about,
         )
         append_record(out, record)
         print(record.to_json(), flush=True)
@@ -148,6 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with ett/, exchange_rate/ and m4/")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, kept and continued")
     parser.add_argument("--part", choices=(*SCHEDULES, *M4), default="etth1")
+    parser.add_argument("--base", choices=get_args(Base), default="none", help="default: none, the paper's model")
     parser.add_argument("--steps", type=int, default=300, help="of the M4 parts (default: 300)")
     parser.add_argument("--summary", action="store_true", help="print means and stop")
     arguments = parser.parse_args()
@@ -156,9 +161,9 @@ def main() -> None:
         summary(arguments.out)
         return
     if arguments.part in M4:
-        run_m4(arguments.part, arguments.data, arguments.out, arguments.steps)
+        run_m4(arguments.part, arguments.base, arguments.data, arguments.out, arguments.steps)
         return
-    run(arguments.part, read(arguments.part, arguments.data), arguments.out)
+    run(arguments.part, arguments.base, read(arguments.part, arguments.data), arguments.out)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Prints one JSON line. Settings were chosen on validation rows, or by three folds
 used once for each line. A forecast run takes minutes to hours of one core.
 
     python benchmarks/forecast/chimera_accuracy.py --series ETTh1.csv --horizon 96 --seeds 0,1,2
-    python benchmarks/forecast/chimera_accuracy.py --series ETTh1.csv --horizon 96 --context 336 --alone
+    python benchmarks/forecast/chimera_accuracy.py --series ETTh1.csv --horizon 96 --base none
+    python benchmarks/forecast/chimera_accuracy.py --series exchange_rate.txt.gz --horizon 96 --context 96
     python benchmarks/forecast/chimera_accuracy.py --cases JapaneseVowels_TRAIN.ts JapaneseVowels_TEST.ts --width 32
 """
 
@@ -13,20 +14,22 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 
 from fullduplex.base.record import Record
-from fullduplex.forecast.backtest import Forecaster, backtest, prepare
-from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive
+from fullduplex.forecast import metrics
+from fullduplex.forecast.backtest import Forecaster, Prepared, backtest, prepare
+from fullduplex.forecast.baselines import Base, LinearForecaster, SeasonalNaive
 from fullduplex.forecast.chimera.classify import ChimeraClassifier, ClassifierConfig
 from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster
+from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster, FittedChimera
 from fullduplex.forecast.chimera.patches import PatchConfig
 from fullduplex.forecast.classify.cases import read_cases
 from fullduplex.forecast.series import read_series, season_of
-from fullduplex.forecast.windows import ETT_HOURLY, split_by_share
+from fullduplex.forecast.windows import ETT_HOURLY, cut_windows, split_by_share
 
 
 def seed_means(errors: list[tuple[float, float]], name: str) -> dict[str, float]:
@@ -40,13 +43,19 @@ def seed_means(errors: list[tuple[float, float]], name: str) -> dict[str, float]
     return figures
 
 
+def read(path: Path) -> Prepared:
+    """The series of a file, scaled by its training rows; the hourly ETT files by their months, others 7 : 1 : 2."""
+    if path.suffix == ".gz":  # the exchange rates have no names
+        values = np.loadtxt(path, delimiter=",")
+        return prepare(values, split_by_share(len(values)))
+    series = read_series(path)
+    split = ETT_HOURLY if path.stem.startswith("ETTh") else split_by_share(len(series.values_TC))
+    return prepare(series.values_TC, split, season_of(series.frequency))
+
+
 def measure_series(arguments: argparse.Namespace, seeds: list[int]) -> dict[str, float]:
-    """All test windows of a file; the hourly ETT files by their months, others 7 : 1 : 2."""
-    series = read_series(arguments.series)
-    split = ETT_HOURLY if arguments.series.stem.startswith("ETTh") else split_by_share(len(series.values_TC))
-    season = season_of(series.frequency)
-    prepared = prepare(series.values_TC, split, season)
-    context, horizon = arguments.context, arguments.horizon
+    """All test windows of a file. The learning rate is that of the least validation error at the first seed."""
+    prepared, context, horizon = read(arguments.series), arguments.context, arguments.horizon
     figures: dict[str, float] = {}
     baselines: list[Forecaster] = [
         SeasonalNaive(context=context, horizon=horizon),
@@ -57,23 +66,27 @@ def measure_series(arguments: argparse.Namespace, seeds: list[int]) -> dict[str,
         figures |= seed_means([(result.mse, result.mae)], each.name.replace("-", "_"))
     layer = ChimeraConfig(width=arguments.width, expand=1, order=4, num_taps=2)
     config = PatchConfig(
-        num_variates=len(series.names), context=context, horizon=horizon, layer=layer,
-        patch=24 if arguments.alone else 32, base="none" if arguments.alone else "linear",
-        dropout=0.4 if arguments.alone else 0.3,
+        num_variates=prepared.scaled_TC.shape[1], context=context, horizon=horizon, layer=layer,
+        patch=next(size for size in (32, 24, 16, 1) if context % size == 0), base=arguments.base,
+        dropout=0.4 if arguments.base == "none" else 0.3,
     )  # fmt: skip
+
+    def fitted(rate: float, seed: int) -> FittedChimera:
+        how = replace(CHIMERA_EPOCHS, num_epochs=arguments.epochs, batch_size=128, peak_lr=rate, seed=seed)
+        name = f"{arguments.series.name}-{context}-{horizon}-{arguments.base}-{rate}-{seed}"
+        folder = None if arguments.keep is None else arguments.keep / name
+        return ChimeraForecaster(config=config, fit_config=how, folder=folder).fit(prepared.history)
+
+    tried = {rate: fitted(rate, seeds[0]) for rate in map(float, arguments.rates.split(","))}
+    rate = min(tried, key=lambda rate: min(tried[rate].losses))
     errors = []
     for seed in seeds:
-        fit = replace(
-            CHIMERA_EPOCHS,
-            num_epochs=arguments.epochs,
-            batch_size=128,
-            peak_lr=1e-3 if arguments.alone else 1e-4,
-            seed=seed,
-        )
-        folder = None if arguments.keep is None else arguments.keep / f"{series.names[-1]}-{context}-{horizon}-{seed}"
-        result = backtest(ChimeraForecaster(config=config, fit_config=fit, folder=folder), prepared)
-        errors.append((result.mse, result.mae))
-        figures["windows"] = result.num_windows
+        made = tried[rate] if seed == seeds[0] else fitted(rate, seed)
+        seen_NLC, target_NHC = cut_windows(prepared.scaled_TC[prepared.split.past - context :], context, horizon)
+        made_NHC = made.predict(seen_NLC)
+        errors.append((metrics.mse(target_NHC, made_NHC), metrics.mae(target_NHC, made_NHC)))
+        figures[f"validation_gain_seed_{seed}"] = round(made.losses[0] - min(made.losses), 6)
+    figures |= {"windows": float(len(seen_NLC)), "rate": rate}
     return figures | seed_means(errors, "chimera")
 
 
@@ -99,9 +112,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=Path, help="a file of series to forecast")
     parser.add_argument("--horizon", type=int, default=96)
-    parser.add_argument("--context", type=int, default=512, help="look-back, a multiple of the patch")
-    parser.add_argument("--alone", action="store_true", help="without the linear map beside it")
+    parser.add_argument("--context", type=int, default=336, help="look-back")
+    parser.add_argument(
+        "--base",
+        choices=get_args(Base),
+        default="best",
+        help="forecast it begins as (default: the best on validation rows)",
+    )
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rates", default="1e-4", help="learning rates to choose from on the validation rows")
     parser.add_argument("--keep", type=Path, help="folder for checkpoints; a run that was stopped goes on")
     parser.add_argument("--cases", type=Path, nargs=2, metavar=("TRAIN", "TEST"), help="labelled cases")
     parser.add_argument("--width", type=int, default=16)

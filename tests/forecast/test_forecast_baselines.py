@@ -1,6 +1,7 @@
 """The models to beat: exact cases, the rows of ETTh1 and of the exchange rates."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,15 @@ import pytest
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.forecast.backtest import backtest, prepare
-from fullduplex.forecast.baselines import LinearForecaster, SeasonalNaive, naive2, seasonal_indices
+from fullduplex.forecast.baselines import (
+    FittedLinear,
+    LinearForecaster,
+    SeasonalNaive,
+    base_map,
+    naive2,
+    repeat_map,
+    seasonal_indices,
+)
 from fullduplex.forecast.classical import ClassicalForecaster
 from fullduplex.forecast.windows import ETT_HOURLY, History, split_by_share
 
@@ -67,6 +76,33 @@ def test_the_linear_map_refuses_what_it_cannot_use() -> None:
         LinearForecaster(context=40, horizon=2).fit(history(np.arange(20.0)[:, None]))
     with pytest.raises(ConfigError):
         LinearForecaster(context=4, horizon=2, ridge=-1)
+
+
+@pytest.mark.parametrize("season", [1, 3, 6])
+def test_a_repeated_season_is_also_a_map(season: int) -> None:
+    context = np.random.default_rng(0).standard_normal((4, 6, 2))
+    naive = SeasonalNaive(context=6, horizon=8).fit(history(context[0], season=season))
+    made = FittedLinear(weights_LH=repeat_map(6, 8, season)).predict(context)
+    assert np.allclose(made, naive.predict(context), atol=1e-9)
+    with pytest.raises(InputError, match="season of 7"):
+        repeat_map(6, 8, 7)
+
+
+def test_the_best_base_is_that_of_the_validation_rows() -> None:
+    rng, time = np.random.default_rng(0), np.arange(400)
+    walk = np.cumsum(rng.standard_normal(400))
+    week = np.tile(rng.standard_normal(7), 58)[:400] + 0.01 * rng.standard_normal(400)
+    falling = np.sin(2 * np.pi * time / 25) + 0.02 * rng.standard_normal(400)
+    for values, season, expected in ((walk, 7, "last"), (week, 7, "season"), (falling, 7, "linear")):
+        parts = History(train_TC=values[:300, None], validate_TC=values[300:, None], season=season)
+        # Of a short training part the closed form over 30 steps has little to learn from.
+        context = 60 if expected == "linear" else 7
+        parts = replace(parts, train_TC=parts.train_TC[-90:]) if expected != "linear" else parts
+        assert np.array_equal(base_map("best", parts, context, 10), base_map(expected, parts, context, 10)), expected
+    alone = History(train_TC=walk[:, None], validate_TC=walk[:0, None], season=7)
+    assert np.array_equal(base_map("best", alone, 7, 3), base_map("linear", alone, 7, 3))
+    with pytest.raises(ConfigError, match="base is 'worst'"):
+        base_map("worst", alone, 7, 3)  # type: ignore[arg-type]
 
 
 def test_naive2_recovers_a_multiplicative_season() -> None:

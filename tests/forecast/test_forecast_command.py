@@ -106,6 +106,26 @@ def test_mistakes_are_named(file: Path, options: list[str], message: str, capsys
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n1\n", "--horizon 2 of 1 rows"),
+        ("when,a\n2026-01-01 00:00,1\n", "3 or more"),
+        ("when,a\n2026-01-01 00:00,1\n2026-01-01 02:00,2\n2026-01-01 01:00,3\n", "not in order"),
+        ("when,a\n2026-01-01 00:00,1\n2026-01-01 01:00,2\n2026-01-01 01:00,3\n2026-01-01 02:00,3\n", "--duplicates"),
+        ("a\n1\n\n\n", "--horizon 2 of 1 rows"),
+        ("a\n1\ninf\n3\n4\n5\n6\n", "infinite"),
+        ("\x00\x01\x02", "a.csv"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert main(["forecast", str(tmp_path / "a.csv"), "--horizon", "2"]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_file_too_short_to_know_its_errors_has_an_interval_without_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

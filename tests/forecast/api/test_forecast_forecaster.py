@@ -112,10 +112,23 @@ def test_missing_values_in_the_past_and_in_the_context(name: str) -> None:
     assert np.abs(some - values[400:406]).mean() < 0.45
 
 
-def test_a_constant_series_goes_on_without_width() -> None:
-    made = SeriesForecaster(horizon=4, context=8).fit(np.full(80, 7.0)).predict()
-    assert np.allclose(made.mean_HC, 7.0)
-    assert np.allclose(made.upper_HC - made.lower_HC, 0.0)
+@pytest.mark.parametrize("name", ["linear", "seasonal-naive", *TRAINED])
+def test_a_constant_series_goes_on_without_width(name: str) -> None:
+    if name in TRAINED:
+        pytest.importorskip("torch")
+    made = SeriesForecaster(horizon=4, model=name, context=8, epochs=1).fit(np.full(80, 7.0)).predict()
+    assert np.allclose(made.mean_HC, 7.0, atol=0.05)
+    assert np.allclose(made.upper_HC - made.lower_HC, 0.0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["linear", "seasonal-naive", *TRAINED])
+def test_channels_that_changed_since_the_fit_are_refused(name: str) -> None:
+    if name in TRAINED:
+        pytest.importorskip("torch")
+    model = SeriesForecaster(horizon=4, model=name, context=8, epochs=1).fit(waves(80))
+    for rows in (waves(80)[:, :1], np.column_stack([waves(80), waves(80)])):
+        with pytest.raises(InputError, match="columns changed"):
+            model.predict(4, rows)
 
 
 @dataclass(frozen=True)

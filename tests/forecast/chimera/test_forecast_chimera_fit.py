@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from fullduplex.base.errors import ConfigError, FormatError, InputError
 from fullduplex.forecast.backtest import backtest, prepare, refuse_leak
-from fullduplex.forecast.baselines import LinearForecaster
+from fullduplex.forecast.baselines import Base, FittedLinear, base_map
 from fullduplex.forecast.chimera.classify import ChimeraClassifier, ClassifierConfig
 from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.estimator import ChimeraModel, ModelConfig
@@ -57,14 +57,26 @@ def test_every_forecaster_learns_a_wave_and_is_kept(decoder: str, base: str, tmp
     assert np.array_equal(FittedChimera.load(tmp_path / "it.ckpt").predict(context), fitted.predict(context))
 
 
-def test_beside_a_linear_base_it_starts_as_that_map() -> None:
-    history = History(train_TC=waves(120), validate_TC=waves(60, seed=1))
-    made = replace(
-        forecaster(base="linear"), fit_config=replace(CHIMERA_EPOCHS, num_epochs=1, batch_size=16, peak_lr=1e-12)
-    )
-    solved = LinearForecaster(context=24, horizon=6).fit(history)
+@pytest.mark.parametrize("base", ["last", "season", "linear", "best"])
+@pytest.mark.parametrize("decoder", ["direct", "closed"])
+def test_beside_a_base_it_starts_as_that_map(base: Base, decoder: str) -> None:
+    history = History(train_TC=waves(120), validate_TC=waves(60, seed=1), season=12)
+    how = replace(CHIMERA_EPOCHS, num_epochs=1, batch_size=16, peak_lr=1e-12)
+    made = replace(forecaster(base=base, decoder=decoder), fit_config=how)
+    solved = FittedLinear(weights_LH=base_map(base, history, 24, 6))
     context = waves(80, seed=2)[None, 10:34]
     assert np.allclose(made.fit(history).predict(context), solved.predict(context), atol=1e-4)
+
+
+def test_missing_values_are_filled_where_seen_and_do_not_count_where_forecast() -> None:
+    values = waves(160)
+    values[20:140:9, 0] = np.nan
+    history = History(train_TC=values[:110], validate_TC=values[110:], season=12)
+    fitted = forecaster(epochs=4, base="best").fit(history)
+    assert np.isfinite(fitted.losses).all()
+    context = values[None, 120:144]
+    made, whole = fitted.predict(context), waves(160)[144:150]
+    assert np.isnan(context).any() and np.abs(made[0] - whole).mean() < 0.3
 
 
 def test_no_leak() -> None:

@@ -1,5 +1,6 @@
 """Fitting a TimeMixer: it learns, sees only the past, resumes to the bit, and is what was saved."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,27 @@ def test_saved_and_loaded_is_bit_equal(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes((tmp_path / "model").read_bytes()[:-9])
     with pytest.raises(FormatError):
         FittedTimeMixer.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_beside_a_base_it_begins_as_that_forecast_and_learns(
+    per_channel: bool, normalise: bool, tmp_path: Path
+) -> None:
+    history = prepare(two_scales(), SPLIT, season=8).history
+    made = forecaster(num_epochs=4)
+    config = replace(made.config, base="season", per_channel=per_channel, normalise=normalise)
+    made = replace(made, config=config)
+    nothing = replace(made, fit_config=EpochsConfig(num_epochs=1, batch_size=32, peak_lr=1e-12)).fit(history)
+    context = history.validate_TC[None, :48]
+    naive = SeasonalNaive(context=48, horizon=8).fit(history).predict(context)
+    assert np.allclose(nothing.predict(context), naive, atol=1e-4)
+    fitted = made.fit(history)
+    assert min(fitted.losses) < 0.9 * fitted.losses[0]
+    fitted.save(tmp_path / "model")
+    assert np.array_equal(FittedTimeMixer.load(tmp_path / "model").predict(context), fitted.predict(context))
+    with pytest.raises(ConfigError, match="base is 'mean'"):
+        replace(config, base="mean")  # type: ignore[arg-type]
 
 
 def test_bad_input_is_refused() -> None:

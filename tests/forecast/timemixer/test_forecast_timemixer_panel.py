@@ -1,5 +1,7 @@
 """One TimeMixer for many series of different lengths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,17 @@ def test_what_comes_after_the_past_chooses_nothing() -> None:
     assert before.losses != after.losses
     last = [fit_panel(rows, CONFIG, PanelConfig(num_steps=1)).model.state_dict() for rows in (series, other)]
     assert all(torch.equal(value, last[1][name]) for name, value in last[0].items())  # one step, so nothing to choose
+
+
+@pytest.mark.parametrize("base", ["season", "best"])
+def test_beside_a_base_it_begins_as_the_last_season(base: str) -> None:
+    series = panel()
+    how = PanelConfig(num_steps=1, batch_size=8, peak_lr=1e-12, season=8)
+    fitted = fit_panel(series, replace(CONFIG, base=base), how)
+    made = fitted.predict(newest_contexts(series, 16))[..., 0]
+    assert np.allclose(made, [values[-8:-4] for values in series], atol=1e-3)
+    with pytest.raises(InputError, match="another base"):
+        fit_panel(series, replace(CONFIG, base="linear"), how)
 
 
 def test_the_loss_is_the_competitions_error() -> None:
