@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from fullduplex.cli.plan.calibrate import add_calibrate, run_calibrate
 from fullduplex.cli.plan.figure import add_figure, run_figure
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         "fullduplex plan figure 11",
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="serve|sweep|stage|simulate|replay|figure|list"
+        dest="command", required=True, metavar="serve|sweep|stage|simulate|replay|calibrate|figure|list"
     )
     serve = commands.add_parser("serve", help="do this many sessions fit, and how many would?")
     serve.add_argument("--sessions", type=int, metavar="N", help="also: the frame times with this many")
@@ -47,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add_traffic(simulate)
     again = commands.add_parser("replay", help="a real vLLM run: calibrate on its first part, predict the rest")
     add_replay(again)
+    machine = commands.add_parser("calibrate", help="this machine as a device; a real model's calls on it, predicted")
+    add_calibrate(machine)
     for command in (serve, sweep):
         _add_load(command)
     for command in (serve, sweep, stage, simulate):
@@ -54,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     figure = commands.add_parser("figure", help="what the paper prints beside ours: all of it, Figure 8, Figure 11")
     add_figure(figure)
     listing = commands.add_parser("list", help="devices and models there are")
-    for command in (again, figure, listing):
+    for command in (again, machine, figure, listing):
         command.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")
-    for command in (serve, sweep, stage, simulate, again, figure, listing):
+    for command in (serve, sweep, stage, simulate, again, machine, figure, listing):
         command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return parser
 
@@ -111,6 +114,7 @@ def main(argv: list[str]) -> int:
         "stage": _stage,
         "simulate": _simulate,
         "replay": run_replay,
+        "calibrate": run_calibrate,
         "figure": run_figure,
         "list": _list,
     }
