@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import FormatError, InputError
-from fullduplex.cli.ssm import main
+from fullduplex.cli.ssm.command import main
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("matplotlib")

@@ -139,9 +139,9 @@ def test_every_job_explains_itself(job: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_names_of_the_command_are_those_of_the_library() -> None:
-    from fullduplex.cli import ssm
+    from fullduplex.cli.ssm import command
     from fullduplex.ssm.layers import LAYERS
     from fullduplex.ssm.tasks.table import TASKS
 
-    assert tuple(LAYERS) == ssm._LAYERS  # pyright: ignore[reportPrivateUsage]
-    assert tuple(TASKS) == ssm._TASKS  # pyright: ignore[reportPrivateUsage]
+    assert tuple(LAYERS) == command._LAYERS  # pyright: ignore[reportPrivateUsage]
+    assert tuple(TASKS) == command._TASKS  # pyright: ignore[reportPrivateUsage]

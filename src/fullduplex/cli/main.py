@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("fullduplex.cli.data:main", "duplex training data out of chats (Duplex-UltraChat), chats out of models"),
     "tune": ("fullduplex.cli.tune.command:main", "teach a chat model time slices; check it; write it for llama.cpp"),
     "ssm": (
-        "fullduplex.cli.ssm:main",
+        "fullduplex.cli.ssm.command:main",
         "state-space layers: train, inspect, bench; diagonalise a matrix; look into a memory",
     ),
     "forecast": (

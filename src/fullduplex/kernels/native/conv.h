@@ -1,7 +1,7 @@
 /* Causal depthwise convolution, with or without SiLU behind it: y_t = f(bias + sum_k w_k x_{t-K+1+k}).
 
-   A block of LANES channels goes down a tile of time; its kernel stays in registers. x may have any strides over batch
-   and time. sizes: B, T, D, K, x_batch, x_time, silu, threads. */
+   Forward goes along the rows of a tile of time, backward a block of LANES channels goes down all of time. x may have any
+   strides over batch and time. sizes: B, T, D, K, x_batch, x_time, silu, threads. */
 
 static inline __attribute__((always_inline)) VEC NAME(conv_sum)(
     const REAL *x, const REAL *past, const VEC *w, VEC bias, int64_t t, int taps, int64_t x_time, int64_t D, int64_t lanes) {
@@ -14,16 +14,6 @@ static inline __attribute__((always_inline)) VEC NAME(conv_sum)(
     return sum;
 }
 
-static inline __attribute__((always_inline)) void NAME(conv_tile)(
-    const REAL *x, const REAL *past, const VEC *w, VEC bias, REAL *y, int64_t start, int64_t stop, int taps, int64_t x_time,
-    int64_t D, int64_t lanes, int64_t silu) {
-    for (int64_t t = start; t < stop; t++) {
-        VEC sum = NAME(conv_sum)(x, past, w, bias, t, taps, x_time, D, lanes);
-        if (silu) sum = sum * NAME(sigmoid)(sum);
-        NAME(store)(y + t * D, sum, lanes);
-    }
-}
-
 static inline void NAME(conv_taps)(const REAL *weight, VEC *w, int64_t d, int64_t lanes, int64_t K) {
     for (int64_t k = 0; k < K; k++) {
         w[k] = (VEC){0};
@@ -31,23 +21,34 @@ static inline void NAME(conv_taps)(const REAL *weight, VEC *w, int64_t d, int64_
     }
 }
 
+/* One step, all its channels: rows are read as they lie in memory. turned: the kernel as [blocks of channels][K] vectors. */
+static inline __attribute__((always_inline)) void NAME(conv_row)(
+    const REAL *x, const REAL *past, const VEC *turned, const REAL *bias, REAL *y, int64_t t, int taps, int64_t x_time,
+    int64_t D, int64_t silu) {
+    for (int64_t d = 0; d < D; d += LANES, turned += taps) {
+        const VEC bias_d = NAME(load)(bias + d, D - d);
+        VEC sum = NAME(conv_sum)(x + d, past + d, turned, bias_d, t, taps, x_time, D, D - d);
+        if (silu) sum = sum * NAME(sigmoid)(sum);
+        NAME(store)(y + t * D + d, sum, D - d);
+    }
+}
+
 void NAME(conv)(const REAL *x, const REAL *weight, const REAL *bias, const REAL *past, REAL *y, const int64_t *sizes) {
     const int64_t B = sizes[0], T = sizes[1], D = sizes[2], K = sizes[3], x_time = sizes[5], silu = sizes[6];
     const int64_t threads = sizes[7], tiles = (T + CONV_TILE - 1) / CONV_TILE;
+    VEC *turned = aligned_alloc(64, (size_t)((D + LANES - 1) / LANES * K) * sizeof(VEC));
+    for (int64_t d = 0; d < D; d += LANES) NAME(conv_taps)(weight, turned + d / LANES * K, d, D - d, K);
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1 && B * tiles > 1)
     for (int64_t task = 0; task < B * tiles; task++) {
         const int64_t row = task / tiles, start = task % tiles * CONV_TILE;
         const int64_t stop = start + CONV_TILE < T ? start + CONV_TILE : T;
-        for (int64_t d = 0; d < D; d += LANES) {
-            VEC w[MAX_TAPS];
-            NAME(conv_taps)(weight, w, d, D - d, K);
-            const REAL *x_row = x + row * sizes[4] + d, *past_row = past + row * (K - 1) * D + d;
-            const VEC bias_d = NAME(load)(bias + d, D - d);
-            REAL *y_row = y + row * T * D + d;
-            if (K == 4 && D - d >= LANES) NAME(conv_tile)(x_row, past_row, w, bias_d, y_row, start, stop, 4, x_time, D, LANES, silu);
-            else NAME(conv_tile)(x_row, past_row, w, bias_d, y_row, start, stop, K, x_time, D, D - d, silu);
+        const REAL *x_row = x + row * sizes[4], *past_row = past + row * (K - 1) * D;
+        for (int64_t t = start; t < stop; t++) {
+            if (K == 4 && t >= 3) NAME(conv_row)(x_row, past_row, turned, bias, y + row * T * D, t, 4, x_time, D, silu);
+            else NAME(conv_row)(x_row, past_row, turned, bias, y + row * T * D, t, K, x_time, D, silu);
         }
     }
+    free(turned);
 }
 
 /* Backward in time, the last K gradients of the sums in a window: dx_t = sum_k w_k g_{t+K-1-k}; below 0, the past's.

@@ -34,26 +34,45 @@ static void NAME(gather)(const VEC *from, REAL *to, int64_t D, int64_t N) {
             for (int64_t i = 0; i < LANES && d + i < D; i++) to[(d + i) * N + n] = (*from)[i];
 }
 
+/* What does not wait for the states comes first, for a few steps at once: nothing in it depends on the step before, so a row
+   that is not in the first cache holds up nobody. The rows of the next block of channels are asked for meanwhile: they are
+   too far apart for the processor to guess. */
 static inline __attribute__((always_inline)) void NAME(selective_tile)(
     const NAME(block) *k, const VEC *rates, VEC *states, REAL *y, int64_t start, int64_t stop, int N, int64_t lanes) {
     const int64_t *sizes = k->sizes;
-    VEC kept[32], *h = states;
+    VEC kept[32], *h = states, steps[SEL_AHEAD], drives[SEL_AHEAD], sums[SEL_AHEAD], gates[SEL_AHEAD];
     if (N <= 32) { h = kept; for (int n = 0; n < N; n++) h[n] = states[n]; }
-    for (int64_t t = start; t < stop; t++) {
-        const REAL *b = k->b + t * sizes[SEL_IN + 1], *c = k->c + t * sizes[SEL_OUT + 1];
-        const VEC x = NAME(load)(k->u + t * sizes[SEL_U + 1], lanes), step = NAME(step_length)(k, t);
-        const VEC drive = step * x;
-        VEC sum = k->skip * x;
+    for (int64_t first = start; first < stop; first += SEL_AHEAD) {
+        const int64_t count = stop - first < SEL_AHEAD ? stop - first : SEL_AHEAD;
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t t = first + i;
+            const REAL *u = k->u + t * sizes[SEL_U + 1];
+            const VEC x = NAME(load)(u, lanes);
+            steps[i] = NAME(step_length)(k, t);
+            drives[i] = steps[i] * x;
+            sums[i] = k->skip * x;
+            __builtin_prefetch(u + LANES);
+            __builtin_prefetch(k->dt + t * sizes[SEL_DT + 1] + LANES);
+            __builtin_prefetch(y + t * sizes[SEL_D] + LANES, 1);
+            if (k->z) {
+                const REAL *z = k->z + t * sizes[SEL_Z + 1];
+                const VEC gate = NAME(load)(z, lanes);
+                gates[i] = gate * NAME(sigmoid)(gate);
+                __builtin_prefetch(z + LANES);
+            }
+        }
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t t = first + i;
+            const REAL *b = k->b + t * sizes[SEL_IN + 1], *c = k->c + t * sizes[SEL_OUT + 1];
+            const VEC step = steps[i], drive = drives[i];
+            VEC sum = sums[i];
 #pragma GCC unroll 16
-        for (int n = 0; n < N; n++) {
-            h[n] = NAME(exp2)(step * rates[n]) * h[n] + drive * b[n];
-            sum += h[n] * c[n];
+            for (int n = 0; n < N; n++) {
+                h[n] = NAME(exp2)(step * rates[n]) * h[n] + drive * b[n];
+                sum += h[n] * c[n];
+            }
+            NAME(store)(y + t * sizes[SEL_D], k->z ? sum * gates[i] : sum, lanes);
         }
-        if (k->z) {
-            VEC z = NAME(load)(k->z + t * sizes[SEL_Z + 1], lanes);
-            sum *= z * NAME(sigmoid)(z);
-        }
-        NAME(store)(y + t * sizes[SEL_D], sum, lanes);
     }
     if (N <= 32) for (int n = 0; n < N; n++) states[n] = h[n];
 }

@@ -3,6 +3,7 @@
 #define SCAN_BLOCK 2048 /* values of a row that one task of the scan takes; long rows suit the prefetcher */
 #define CONV_TILE 64   /* steps that the convolution takes before it goes to the next channels */
 #define MAX_TAPS 16
+#define SEL_AHEAD 16   /* steps of the selective scan whose inputs are prepared at once */
 #define SSD_STEPS 4    /* steps of a turn */
 #define SSD_WIDE 4     /* vectors of lanes that stay in registers */
 

@@ -39,12 +39,11 @@ static inline REAL NAME(total)(VEC v) {
 
 static inline VEC NAME(choose)(MASK mask, VEC yes, VEC no) { return (VEC)((mask & (MASK)yes) | (~mask & (MASK)no)); }
 
-#ifdef __AVX512F__
-/* The same with the instructions that exist for it: rounding, and scaling by a power of two that may underflow to 0. */
+#ifdef __AVX512DQ__
+/* The same with the instructions that exist for it: f in one (0 for an infinite x), and scaling by a power of two that may
+   overflow or fade to 0. */
 static inline VEC NAME(exp2)(VEC x) {
-    x = (VEC)AVX(min)((WIDE)NAME(splat)(BIAS + 1), (WIDE)x); /* of two numbers one of which is NaN, the second */
-    x = (VEC)AVX(max)((WIDE)NAME(splat)(-2 * BIAS), (WIDE)x);
-    const VEC n = (VEC)AVX(roundscale)((WIDE)x, 8), f = x - n; /* to the nearest integer, no exceptions */
+    const VEC f = (VEC)AVX(reduce)((WIDE)x, 8), n = x - f; /* n is the nearest integer, no exceptions */
     VEC p = NAME(splat)(EXP2_COEFFICIENTS[EXP2_DEGREE]);
 #pragma GCC unroll 16
     for (int k = EXP2_DEGREE - 1; k >= 0; k--) p = p * f + EXP2_COEFFICIENTS[k];

@@ -18,7 +18,7 @@ from fullduplex.base.errors import FormatError, InputError
 from fullduplex.numerics.resample import resample
 from fullduplex.ssm.tasks.task import Examples, Task
 
-__all__ = ["read_examples", "read_keywords", "resampled"]
+__all__ = ["read_examples", "read_keywords", "recordings_rate_hz", "resampled"]
 
 F32 = NDArray[np.float32]
 
@@ -70,6 +70,14 @@ def read_examples(folder: Path, words: list[str], *, num_samples: int) -> Exampl
     x_NT1 = np.stack(rows)[..., None]
     lengths_N = np.full(len(rows), num_samples, dtype=np.int64)
     return Examples(x=x_NT1, y=np.array(labels, dtype=np.int64), lengths_N=lengths_N)
+
+
+def recordings_rate_hz(folder: Path) -> int:
+    """The sample rate of `folder/WORD/*.wav`. Raises FormatError: there is none, or it cannot be read."""
+    files = sorted(folder.glob("*/*.wav"))
+    if not files:
+        raise FormatError(f"{folder} has no recordings WORD/*.wav")
+    return _read(files[0])[1]
 
 
 def resampled(examples: Examples, rate_hz: int, new_rate_hz: int) -> Examples:

@@ -16,7 +16,7 @@ from fullduplex.ssm.tasks.fit import FitConfig, Point, fit
 from fullduplex.ssm.tasks.table import make_task
 from fullduplex.train.checkpoint import load_checkpoint
 
-__all__ = ["RunSettings", "load_run", "train_run"]
+__all__ = ["RunSettings", "load_run", "read_settings", "train_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def load_run(folder: Path) -> Classifier:
         FormatError: the folder holds no run, or a damaged one.
     """
     try:
-        settings = _read_settings(folder)
+        settings = read_settings(folder)
         made = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         state = load_checkpoint(folder / "model.ckpt")
         model = Classifier(ClassifierConfig(layer=_layer(settings), depth=settings.depth, **made))
@@ -135,7 +135,7 @@ def _claim(folder: Path, settings: RunSettings, *, resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"{folder} holds a run already; go on with --resume, or choose another folder")
-    before = _read_settings(folder)
+    before = read_settings(folder)
     different = [
         f"{item.name} {getattr(before, item.name)} (now {getattr(settings, item.name)})"
         for item in dataclasses.fields(settings)
@@ -145,7 +145,8 @@ def _claim(folder: Path, settings: RunSettings, *, resume: bool) -> None:
         raise InputError(f"{folder} holds a run with other settings: {', '.join(different)}")
 
 
-def _read_settings(folder: Path) -> RunSettings:
+def read_settings(folder: Path) -> RunSettings:
+    """What a run was asked to do. Raises FormatError: the folder holds no run, or a damaged one."""
     try:
         return config_from_mapping(RunSettings, json.loads((folder / "settings.json").read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError) as error:

@@ -60,5 +60,5 @@ def make_task(name: str, *, seed: int = 0, data: Path | None = None) -> Task:
             raise InputError(f"the task {name} reads no files; only {', '.join(read)} do")
         return read[name](data)
     if name not in made:
-        raise InputError(f"the task {name} needs a folder of files; see: fullduplex ssm train --help")
+        raise InputError(f"the task {name} needs a folder of files: --data DIR, made by `fullduplex ssm keywords DIR`")
     return made[name]()

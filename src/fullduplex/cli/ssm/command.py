@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.base.units import EAR_RATE_HZ
+from fullduplex.cli.ssm.keywords import add_keywords, add_rate
 from fullduplex.ssm.hippo.families import KINDS, family
 
 __all__ = ["main"]
@@ -33,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     _add_memory(jobs)
     _add_train(jobs)
+    add_keywords(jobs)
+    add_rate(jobs)
     _add_inspect(jobs)
     _add_ptd(jobs)
     _add_bench(jobs)
@@ -77,7 +80,9 @@ def _add_train(jobs: _Jobs) -> None:
     )
     train.add_argument("--layer", required=True, choices=_LAYERS, metavar="NAME", help=", ".join(_LAYERS))
     train.add_argument("--task", required=True, choices=_TASKS, metavar="NAME", help=", ".join(_TASKS))
-    train.add_argument("--data", type=Path, metavar="DIR", help="files, for listops-long and keywords")
+    train.add_argument(
+        "--data", type=Path, metavar="DIR", help="files, for listops-long and keywords (made by `ssm keywords`)"
+    )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     train.add_argument("--steps", type=int, default=500, metavar="N", help="optimiser steps in all (default: 500)")
     train.add_argument("--seed", type=int, default=0, help="of weights, batches and generated data (default: 0)")
