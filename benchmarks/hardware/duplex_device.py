@@ -2,7 +2,8 @@
 
 The stage: 32 requests without context on four devices of 989.4 TFLOPS and 3352 GB/s, peak rates, no link latency. A
 batch of 32 touches all eight experts, so no calculator may go below the time to read the weights once. GenZ does: it
-reads `top_k` experts a layer for every batch. Prints one JSON line; without GenZ its fields are null.
+reads `top_k` experts a layer for every batch. Stages a second are those of a simulated batch of 64 of which 87 % bring
+prompts of ever new lengths, three runs each. Prints one JSON line; without GenZ its fields are null.
 """
 
 import json
@@ -10,10 +11,15 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 
+import numpy as np
+
 from fullduplex.hardware.device import Link, System
+from fullduplex.hardware.model import Model
 from fullduplex.hardware.presets import load_presets
-from fullduplex.hardware.reproduce.comparison import compare
+from fullduplex.hardware.reproduce.comparison import compare, paper_system
 from fullduplex.hardware.serving.sessions import DuplexLoad, capacity
+from fullduplex.hardware.serving.simulate import Serving, simulate
+from fullduplex.hardware.serving.traffic import draw_requests
 from fullduplex.hardware.stage import Stage, stage_cost
 
 
@@ -51,9 +57,21 @@ def genz_stage(batch: int) -> tuple[float, float] | None:
     return run(), median_s(run, 3)
 
 
+def stages_per_s(model: Model, system: System) -> list[float]:
+    """Simulated stages a second of three runs; experts are drawn anew in the first."""
+    drawn = draw_requests(20_000, prompt=1000, answer=32, rng=np.random.default_rng(0), spread=0.3)
+    rates: list[float] = []
+    for _ in range(3):
+        start = time.process_time()
+        log = simulate(model, system, drawn, Serving(batch=64, closed=True))
+        rates.append(round(len(log.stage_s) / (time.process_time() - start)))
+    return rates
+
+
 def main() -> None:
     presets = load_presets()
     mixtral, dense = presets.find_model("mixtral"), presets.find_model("llama3-8b")
+    glam = presets.find_model("glam")
     free = Link(bytes_per_s=450e9, hop_s=0.0)
     four = System(
         device=presets.find_device("gpu"), num_devices=4, dram_efficiency=1.0, expert_tensor=True, link=free
@@ -75,6 +93,8 @@ def main() -> None:
                 "genz_point_s": None if genz is None else genz[1],
                 "points_over_genz": None if genz is None else genz[1] / point_s,
                 "comparison_of_27_configurations_s": median_s(lambda: compare(presets), 3),
+                "dense_stages_per_s": stages_per_s(dense, one),
+                "glam_64_experts_stages_per_s": stages_per_s(glam, paper_system(presets, "Duplex+PE+ET", 8)),
                 "capacity_s": median_s(lambda: capacity(dense, one, DuplexLoad()), 5),
             }
         )
