@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
-from fullduplex.recipes import health
+from fullduplex.recipes.machine import health
 
 __all__ = ["main"]
 

@@ -38,7 +38,7 @@ def run_calibrate(arguments: argparse.Namespace, presets: Presets) -> int:
     calls: list[Call] = []
     found: Predicted | None = None
     if arguments.gguf is not None:
-        from fullduplex.recipes.calibrate import CALLS, time_calls
+        from fullduplex.recipes.machine.calibrate import CALLS, time_calls
 
         with tqdm(total=len(CALLS), desc="calls", file=sys.stderr, disable=None, leave=False) as bar:
             calls = time_calls(arguments.gguf, repeats=arguments.repeats, progress=bar.update)

@@ -15,7 +15,7 @@ from fullduplex.hardware.serving.traffic import Requests
 from fullduplex.hardware.stage import Stage
 
 RUN = (
-    Path(__file__).parents[3] / "shared" / "data" / "llmservingsim" / "RTX4090-Llama-3.1-8B" / "vllm" / "requests.jsonl"
+    Path(__file__).parents[4] / "shared" / "data" / "llmservingsim" / "RTX4090-Llama-3.1-8B" / "vllm" / "requests.jsonl"
 )
 
 
