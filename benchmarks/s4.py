@@ -83,7 +83,7 @@ def measure_layers(generator: torch.Generator) -> dict[str, float]:
 
         times[f"{name}_train_ms"] = 1e3 * median_s(train, 3)
         with torch.no_grad():
-            live = layer if isinstance(layer, S5) else layer.frozen()
+            live = layer.frozen()
             state, frame_BD = layer.init(1), x_BTD[:1, 0]
             times[f"{name}_step_us"] = 1e4 * median_s(
                 lambda live=live, state=state, frame_BD=frame_BD: [live.step(frame_BD, state) for _ in range(100)]

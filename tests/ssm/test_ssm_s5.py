@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import numpy as np
 import torch
 
+from contracts.streaming import CHECKS
 from fullduplex.base.errors import InputError
 from fullduplex.nn.stream import scan_by_steps
 from fullduplex.ssm.hippo.families import transition
@@ -43,6 +44,24 @@ def test_scan_is_recurrence(start, rule, dtype, tolerance):
             stepped, end_stepped = scan_by_steps(model, x, model.init(2))
         assert (y - stepped).abs().max().item() <= tolerance * max(y.abs().max().item(), 1.0)
         assert (end.h_BM2 - end_stepped.h_BM2).abs().max().item() <= tolerance * max(end.h_BM2.abs().max().item(), 1.0)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_frozen_layer_keeps_the_streaming_contract(check, tmp_path):
+    CHECKS[check](layer(width=6).double().frozen(), noise(3, 37, 6, dtype=torch.float64), tmp_path)
+
+
+def test_a_frozen_layer_is_the_layer_as_it_was():
+    model, x = layer(), noise(2, 20, 3)
+    frozen = model.frozen()
+    with torch.no_grad():
+        expected = model.scan(x, model.init(2))[0]
+        for parameter in model.parameters():
+            parameter.add_(1)
+        assert torch.equal(frozen.scan(x, frozen.init(2))[0], expected)
+        assert not torch.equal(model.scan(x, model.init(2))[0], expected)
+    with pytest.raises(InputError, match="FrozenS5"):
+        frozen.step(noise(2, 4), frozen.init(2))
 
 
 @pytest.mark.parametrize("start", STARTS)

@@ -31,7 +31,7 @@ from fullduplex.ssm.decay import Decay, decay_from_free, free_from_decay
 from fullduplex.ssm.hippo.normal import spectrum
 from fullduplex.ssm.ptd.start import perturbed_legs
 
-__all__ = ["S5", "OutputStart", "S5Config", "S5Start", "S5State"]
+__all__ = ["S5", "FrozenS5", "OutputStart", "S5Config", "S5Start", "S5State"]
 
 C128 = NDArray[np.complex128]
 S5Start = Literal["legs", "ptd", "ptd-random"]
@@ -130,27 +130,18 @@ class S5(AnyRate, nn.Module):
         return S5State(self.skip_D.new_zeros(batch, self.turn_M.shape[0], 2))
 
     def step(self, x_BD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
-        """One step."""
+        """One step. It discretises the system again every time, as learning asks; a conversation uses `frozen()`."""
         check_piece("S5", x_BD, 2, self.config.width, state.h_BM2.shape[0])
-        with torch.autocast(x_BD.device.type, enabled=False):
-            x_BD = x_BD.to(self.skip_D.dtype)
-            numbers = self.discrete()
-            h_BM = numbers.a_M * torch.view_as_complex(state.h_BM2) + _enter(x_BD, numbers.b_MD)
-            return _leave(h_BM, numbers.c_DM) + self.skip_D * x_BD, S5State(torch.view_as_real(h_BM))
+        return _step(self.discrete(), self.skip_D, x_BD, state)
 
     def scan(self, x_BTD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
         """T steps at once."""
         check_piece("S5", x_BTD, 3, self.config.width, state.h_BM2.shape[0])
-        with torch.autocast(x_BTD.device.type, enabled=False):
-            x_BTD = x_BTD.to(self.skip_D.dtype)
-            if x_BTD.shape[1] == 0:
-                return x_BTD.clone(), state
-            numbers = self.discrete()
-            entered_BTM = _enter(x_BTD, numbers.b_MD)
-            h_BTM = linear_scan(numbers.a_M.expand(entered_BTM.shape), entered_BTM, torch.view_as_complex(state.h_BM2))
-            y_BTD = _leave(h_BTM, numbers.c_DM) + self.skip_D * x_BTD
-        # A copy, because a view would keep the states of the whole piece alive.
-        return y_BTD, S5State(torch.view_as_real(h_BTM[:, -1].clone()))
+        return _scan(self.discrete(), self.skip_D, x_BTD, state)
+
+    def frozen(self) -> "FrozenS5":
+        """This layer as it is now, for a live stream: the same outputs, nothing is discretised again."""
+        return FrozenS5(self.discrete(), self.skip_D)
 
     def discrete(self) -> S5Step:
         """The layer in discrete time, differentiable; computed in complex128."""
@@ -186,6 +177,54 @@ class S5(AnyRate, nn.Module):
             return moved if moved.dtype in (torch.float32, torch.float64) else tensor.to(moved.device)
 
         return super()._apply(keep, recurse)
+
+
+class FrozenS5:
+    """A stream of fixed numbers.
+
+    Args:
+        numbers, skip_D: of the layer; gradients end here.
+    """
+
+    growth: Growth = "constant"
+
+    def __init__(self, numbers: S5Step, skip_D: Tensor) -> None:
+        # Copies: a view of a parameter would go on learning.
+        a_M, b_MD, c_DM = (each.detach().clone() for each in (numbers.a_M, numbers.b_MD, numbers.c_DM))
+        self._numbers, self._skip_D = S5Step(a_M, b_MD, c_DM), skip_D.detach().clone()
+
+    def init(self, batch: int) -> S5State:
+        """Nothing heard yet."""
+        return S5State(self._skip_D.new_zeros(batch, self._numbers.a_M.shape[0], 2))
+
+    def step(self, x_BD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
+        """One step."""
+        check_piece("FrozenS5", x_BD, 2, self._skip_D.shape[0], state.h_BM2.shape[0])
+        return _step(self._numbers, self._skip_D, x_BD, state)
+
+    def scan(self, x_BTD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
+        """T steps at once."""
+        check_piece("FrozenS5", x_BTD, 3, self._skip_D.shape[0], state.h_BM2.shape[0])
+        return _scan(self._numbers, self._skip_D, x_BTD, state)
+
+
+def _step(numbers: S5Step, skip_D: Tensor, x_BD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
+    with torch.autocast(x_BD.device.type, enabled=False):
+        x_BD = x_BD.to(skip_D.dtype)
+        h_BM = numbers.a_M * torch.view_as_complex(state.h_BM2) + _enter(x_BD, numbers.b_MD)
+        return _leave(h_BM, numbers.c_DM) + skip_D * x_BD, S5State(torch.view_as_real(h_BM))
+
+
+def _scan(numbers: S5Step, skip_D: Tensor, x_BTD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
+    with torch.autocast(x_BTD.device.type, enabled=False):
+        x_BTD = x_BTD.to(skip_D.dtype)
+        if x_BTD.shape[1] == 0:
+            return x_BTD.clone(), state
+        entered_BTM = _enter(x_BTD, numbers.b_MD)
+        h_BTM = linear_scan(numbers.a_M.expand(entered_BTM.shape), entered_BTM, torch.view_as_complex(state.h_BM2))
+        y_BTD = _leave(h_BTM, numbers.c_DM) + skip_D * x_BTD
+    # A copy, because a view would keep the states of the whole piece alive.
+    return y_BTD, S5State(torch.view_as_real(h_BTM[:, -1].clone()))
 
 
 def _enter(x: Tensor, b_MD: Tensor) -> Tensor:
