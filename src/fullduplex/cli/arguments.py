@@ -2,11 +2,14 @@
 
 import argparse
 import logging
+from typing import get_args
 
 from fullduplex.base.errors import ConfigError
+from fullduplex.lm.ultrachat.asides import side_questions
+from fullduplex.lm.ultrachat.prompts import Part
 from fullduplex.recipes.parts import BRAINS, TUNED, VOICES, PartsConfig
 
-__all__ = ["add_logging", "add_parts", "parts_from", "start_logging"]
+__all__ = ["add_logging", "add_parts", "add_side_questions", "parts_from", "side_questions_from", "start_logging"]
 
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +56,21 @@ def parts_from(arguments: argparse.Namespace, *, conversations: int = 1, live: b
         conversations=conversations,
         strict=arguments.strict,
     )
+
+
+def add_side_questions(parser: argparse.ArgumentParser) -> None:
+    """Where side questions come from."""
+    parser.add_argument(
+        "--side-questions",
+        choices=("none", *get_args(Part)),
+        default="none",
+        help="half of the side questions from a table of known answers, or all about what was said (none, the default)",
+    )
+
+
+def side_questions_from(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    """The known side questions that the option names."""
+    return () if arguments.side_questions == "none" else side_questions(arguments.side_questions)
 
 
 def add_logging(parser: argparse.ArgumentParser) -> None:

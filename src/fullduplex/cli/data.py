@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from fullduplex.base.errors import InputError
 from fullduplex.base.slices import IDLE
-from fullduplex.cli.arguments import add_parts, parts_from
-from fullduplex.lm.ultrachat.asides import side_questions
+from fullduplex.cli.arguments import add_parts, add_side_questions, parts_from, side_questions_from
 from fullduplex.lm.ultrachat.build import OURS_MIX, PAPER_MIX, BuildConfig, Built, read_built, write_build
 from fullduplex.lm.ultrachat.cut import CutConfig, rough_pieces, tokenizer_pieces
 from fullduplex.lm.ultrachat.dialogues import read_dialogues
@@ -52,12 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--tokens", type=int, default=10, metavar="N", help="tokens of a machine slice (default: 10)")
     build.add_argument("--tokenizer", type=Path, metavar="JSON", help="a model's tokenizer.json (default: an estimate)")
     build.add_argument("--hesitate", type=float, default=0.0, metavar="P", help="chance of a pause between user slices")
-    build.add_argument(
-        "--side-questions",
-        choices=("none", *get_args(Part)),
-        default="none",
-        help="half of the side questions from a table of known answers, or all about what was said (none, the default)",
-    )
+    add_side_questions(build)
     build.add_argument("--layout", choices=("pairs", "messages"), default="pairs", help="default: pairs")
     build.add_argument("--rewrite", choices=("templates", "brain"), default="templates", help="who writes transitions")
     build.add_argument("--resume", action="store_true", help="go on where the file ends")
@@ -140,10 +134,9 @@ def _mix(text: str) -> dict[Kind, float]:
 def _config(arguments: argparse.Namespace) -> BuildConfig:
     pieces = tokenizer_pieces(arguments.tokenizer) if arguments.tokenizer else rough_pieces
     brain = open_brain(parts_from(arguments)) if arguments.rewrite == "brain" else None
-    known = () if arguments.side_questions == "none" else side_questions(arguments.side_questions)
     kinds = KindConfig(
         cut=CutConfig(user_words=_range(arguments.words, "--words"), answer_tokens=arguments.tokens),
-        rewriter=BrainRewriter(brain) if brain is not None else TemplateRewriter(known),
+        rewriter=BrainRewriter(brain) if brain is not None else TemplateRewriter(side_questions_from(arguments)),
         pieces=pieces,
         hesitation=arguments.hesitate,
     )

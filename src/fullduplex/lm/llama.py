@@ -17,7 +17,7 @@ from fullduplex.base.errors import InputError
 from fullduplex.lm.brain import Prefill, Prompt, never
 from fullduplex.lm.budget import fit
 from fullduplex.lm.engine import Engine
-from fullduplex.lm.pieces import PieceAssembler
+from fullduplex.lm.pieces import PieceAssembler, reply_pieces
 from fullduplex.lm.slots import Slot, SlotTable, common_prefix
 from fullduplex.lm.template import Tail, encode, render, whole_words
 
@@ -166,22 +166,14 @@ class LlamaBrain:
     ) -> Iterator[str]:
         sampler = self._engine.sampler(sampling)
         text = PieceAssembler(self._engine.detokenize, (*sampling.stop, *self._engine.template.stop))
-        tokens = list(prompt)
-        for _ in range(sampling.max_tokens):
-            with self._lock:
-                if cancelled() or not self._reach(key, tokens, cancelled):
-                    return
-                token = self._engine.sample(sampler)
-                if self._engine.is_end(token):
-                    break
-                tokens.append(token)
-                piece = text.push(token)
-            if piece:
-                yield piece
-            if text.stopped:
-                return
-        if rest := text.flush():
-            yield rest
+
+        def next_token(tokens: list[int]) -> int | None:
+            if cancelled() or not self._reach(key, tokens, cancelled):
+                return None
+            token = self._engine.sample(sampler)
+            return -1 if self._engine.is_end(token) else token
+
+        return reply_pieces(prompt, sampling.max_tokens, text, next_token, lock=self._lock)
 
     def _reach(self, key: str, tokens: list[int], cancelled: Callable[[], bool]) -> bool:
         """Bring `tokens` in with logits behind them; False when it was cancelled meanwhile."""

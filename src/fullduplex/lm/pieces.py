@@ -1,8 +1,9 @@
 """Tokens to text as they come: never half a character, never the beginning of a stop string."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
-__all__ = ["PieceAssembler"]
+__all__ = ["PieceAssembler", "reply_pieces"]
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LONGEST_CHARACTER_TOKENS = 4  # a UTF-8 character has at most four bytes, a token at least one
@@ -52,6 +53,40 @@ class PieceAssembler:
         cut = len(self._held) - keep
         final, self._held = self._held[:cut], self._held[cut:]
         return final
+
+
+def reply_pieces(
+    prompt: Sequence[int],
+    most: int,
+    text: PieceAssembler,
+    next_token: Callable[[list[int]], int | None],
+    *,
+    lock: AbstractContextManager[object],
+) -> Iterator[str]:
+    """A reply, piece by piece, of at most `most` tokens.
+
+    Args:
+        prompt: token ids.
+        text: makes text of tokens and knows the stop strings.
+        next_token: the token behind those so far, under `lock`; negative: the model ends the reply; None: it was cancelled.
+        lock: held for one token at a time, so that replies to several conversations interleave.
+    """
+    tokens = list(prompt)
+    for _ in range(most):
+        with lock:
+            token = next_token(tokens)
+            if token is None:
+                return
+            if token < 0:
+                break
+            tokens.append(token)
+            piece = text.push(token)
+        if piece:
+            yield piece
+        if text.stopped:
+            return
+    if rest := text.flush():
+        yield rest
 
 
 def _overlap(text: str, stop: str) -> int:

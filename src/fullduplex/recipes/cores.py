@@ -46,7 +46,8 @@ class Cores:
         own_s: Callable[[], float] = time.process_time,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.count = count or len(os.sched_getaffinity(0))
+        mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.count = count or mine
         self._busy_s, self._own_s, self._clock_s = busy_s, own_s, clock_s
         self._lock = threading.Lock()
         self._at_work = 0

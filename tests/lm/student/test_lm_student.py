@@ -233,6 +233,8 @@ def test_cancelling_and_bad_input() -> None:
         list(one.stream(talk("Hi"), Sampling(max_tokens=0), key="a"))
     with pytest.raises(InputError, match="axes"):
         Student(teacher(), SMALL).scan(torch.zeros(3, dtype=torch.int64), ())
+    with pytest.raises(InputError, match="several conversations"):
+        Student(teacher(), SMALL)(torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0, 1]]))
     with pytest.raises(InputError, match="0 to 129"):
         Student(teacher(), SMALL)(torch.full((1, 2), 999))
     for wrong in ({"rank": 0}, {"memory": (5.0, 1.0)}):

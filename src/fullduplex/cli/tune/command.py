@@ -3,12 +3,10 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
 
-from fullduplex.cli.arguments import add_logging, start_logging
+from fullduplex.cli.arguments import add_logging, add_side_questions, start_logging
 from fullduplex.dialogue.desk import DEFAULT_SYSTEM
 from fullduplex.lm.behaviour.trials import WORDS_OF_SLICE
-from fullduplex.lm.ultrachat.prompts import Part
 from fullduplex.recipes.parts import BRAINS
 
 __all__ = ["main"]
@@ -112,12 +110,7 @@ def _add_examine(examine: argparse.ArgumentParser) -> None:
     examine.add_argument(
         "--slice", type=float, default=2.0, choices=sorted(WORDS_OF_SLICE), help="seconds (default: 2)"
     )
-    examine.add_argument(
-        "--side-questions",
-        choices=("none", *get_args(Part)),
-        default="none",
-        help="half of the side questions from a table of known answers, or all about what was said (none, the default)",
-    )
+    add_side_questions(examine)
     examine.add_argument("--limit", type=int, metavar="N", help="only the first N chats and N dialogues of facts")
     examine.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     examine.add_argument("--system", default=DEFAULT_SYSTEM, metavar="TEXT", help="system message")

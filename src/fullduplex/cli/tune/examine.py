@@ -7,9 +7,9 @@ from itertools import islice
 
 from tqdm import tqdm
 
+from fullduplex.cli.arguments import side_questions_from
 from fullduplex.lm.behaviour.figures import examine, shares
 from fullduplex.lm.behaviour.trials import TrialConfig, Verdict
-from fullduplex.lm.ultrachat.asides import side_questions
 from fullduplex.lm.ultrachat.dialogues import read_dialogues
 from fullduplex.lm.ultrachat.facts import read_facts
 from fullduplex.recipes.parts import PartsConfig, open_brain
@@ -22,8 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     brain = open_brain(PartsConfig(brain=arguments.brain, threads=arguments.threads, conversations=1))
     chats = list(islice(read_dialogues(arguments.chats), arguments.limit))
     facts = read_facts(arguments.facts)[: arguments.limit] if arguments.facts else []
-    known = () if arguments.side_questions == "none" else side_questions(arguments.side_questions)
-    config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed, known=known)
+    config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed, known=side_questions_from(arguments))
     verdicts: list[Verdict] = []
     trials = examine(brain, chats, facts, config, system=arguments.system)
     for found in tqdm(trials, total=2 * len(chats) + len(facts), unit=" trials", disable=None):

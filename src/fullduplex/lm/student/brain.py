@@ -16,7 +16,7 @@ from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.lm.brain import Prefill, Prompt, never
 from fullduplex.lm.engine import Engine
-from fullduplex.lm.pieces import PieceAssembler
+from fullduplex.lm.pieces import PieceAssembler, reply_pieces
 from fullduplex.lm.slots import common_prefix
 from fullduplex.lm.student.model import Student, StudentState
 from fullduplex.lm.template import Tail, encode, render, whole_words
@@ -138,26 +138,18 @@ class StudentBrain:
     ) -> Iterator[str]:
         draw = np.random.default_rng(sampling.seed)
         text = PieceAssembler(self._words.detokenize, (*sampling.stop, *self._words.template.stop))
-        tokens = list(prompt)
-        for _ in range(sampling.max_tokens):
-            with self._lock:
-                if cancelled():
-                    return
-                try:
-                    hidden_1D = self._advance(key, tokens, cancelled)
-                except InterruptedError:
-                    return
-                token = _sample(self._shares(hidden_1D), sampling, draw)
-                if self._words.is_end(token):
-                    break
-                tokens.append(token)
-                piece = text.push(token)
-            if piece:
-                yield piece
-            if text.stopped:
-                return
-        if rest := text.flush():
-            yield rest
+
+        def next_token(tokens: list[int]) -> int | None:
+            try:
+                hidden_1D = self._advance(key, tokens, cancelled) if not cancelled() else None
+            except InterruptedError:
+                return None
+            if hidden_1D is None:
+                return None
+            token = _sample(self._shares(hidden_1D), sampling, draw)
+            return -1 if self._words.is_end(token) else token
+
+        return reply_pieces(prompt, sampling.max_tokens, text, next_token, lock=self._lock)
 
     def _tokens(self, messages: Prompt, tail: Tail) -> list[int]:
         return self._words.beginning() + encode(render(self._words.template, messages, tail), self._words.tokenize)

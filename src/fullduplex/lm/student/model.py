@@ -130,7 +130,13 @@ class Student(nn.Module):
         return self.norm(x_BD), tuple(after)
 
     def forward(self, token_BT: Tensor, segment_BT: Tensor | None = None) -> Tensor:
-        """Whole rows of one conversation each, as `Llama` reads them; padding behind the end does no harm."""
+        """Whole rows of one conversation each, as `Llama` reads them; padding behind the end does no harm.
+
+        Raises:
+            InputError: a row holds several conversations: the state of one would leak into the next.
+        """
+        if segment_BT is not None and bool((segment_BT > 0).any()):
+            raise InputError("a row holds several conversations; a recurrence reads one a row (`learn.Shelves`)")
         return self.scan(token_BT, self.init(token_BT.shape[0]))[0]
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from fullduplex.base.chat import Message
-from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError
+from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError
 from fullduplex.base.slices import IDLE
 from fullduplex.lm.student.learn import Shelves, answer_loss, calibrate, layer_loss
 from fullduplex.lm.student.model import Student, StudentConfig, fold, mixer_names
 from fullduplex.lm.tune.examples import LayoutConfig, Tokenize
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.objective import slice_figures
-from fullduplex.lm.tune.run import examples_of
+from fullduplex.lm.tune.run import examples_of, safetensors_library
 from fullduplex.train.checkpoint import load_checkpoint
 from fullduplex.train.data import ShuffledBatches
 from fullduplex.train.loop import StepReport, TrainConfig, train
@@ -146,7 +146,7 @@ def read_student(teacher: Llama, file: Path) -> Student:
     """
     told = json.loads(_metadata(file)["student"])
     try:
-        with _library().safe_open(file, "pt") as held:
+        with safetensors_library().safe_open(file, "pt") as held:
             state = {name: held.get_tensor(name).float() for name in held.keys()}  # noqa: SIM118 - not a mapping
         config = StudentConfig(**{**told, "memory": tuple(told["memory"])})
     except Exception as error:  # noqa: BLE001 - safetensors has its own error class
@@ -162,7 +162,7 @@ def read_student(teacher: Llama, file: Path) -> Student:
 
 
 def _metadata(file: Path) -> dict[str, str]:
-    library = _library()
+    library = safetensors_library()
     if not file.is_file():
         raise AssetError(f"there is no student {file}; make one with: fullduplex tune student")
     try:
@@ -217,14 +217,7 @@ def _write(file: Path, student: Student, config: StudentConfig, teacher: str) ->
         if value.requires_grad
     }
     partial = file.with_suffix(".part")
-    _library().torch.save_file(state, partial, metadata={"student": json.dumps(asdict(config)), "teacher": teacher})
+    safetensors_library().torch.save_file(
+        state, partial, metadata={"student": json.dumps(asdict(config)), "teacher": teacher}
+    )
     partial.replace(file)
-
-
-def _library() -> Any:
-    try:
-        import safetensors
-        import safetensors.torch
-    except ImportError:
-        raise MissingExtraError("safetensors", "tune") from None
-    return safetensors

@@ -29,7 +29,7 @@ from fullduplex.train.data import ShuffledBatches
 from fullduplex.train.loop import StepReport, TrainConfig, train
 from fullduplex.train.schedule import ScheduleConfig
 
-__all__ = ["TuneConfig", "examples_of", "held_out_figures", "merged", "read_adapter", "tune"]
+__all__ = ["TuneConfig", "examples_of", "held_out_figures", "merged", "read_adapter", "safetensors_library", "tune"]
 
 _ADAPTER = "adapter.safetensors"
 
@@ -195,7 +195,7 @@ def merged(model: Llama, path: Path) -> Llama:
 
 def read_adapter(path: Path) -> tuple[dict[str, torch.Tensor], LoraConfig]:
     """The factors (float32) and how they were made. Raises as `merged`."""
-    library = _library()
+    library = safetensors_library()
     if not path.is_file():
         raise AssetError(f"there is no adapter {path}")
     try:
@@ -216,7 +216,8 @@ def _start(path: Path, config: TuneConfig) -> dict[str, torch.Tensor]:
     return state
 
 
-def _library() -> Any:
+def safetensors_library() -> Any:
+    """The package, with its part for torch. Raises: MissingExtraError."""
     try:
         import safetensors
         import safetensors.torch
@@ -228,7 +229,7 @@ def _library() -> Any:
 def _write_adapter(path: Path, model: Llama, config: TuneConfig) -> None:
     partial = path.with_suffix(".part")
     state = {name: value.to(torch.float16) for name, value in adapter_state(model).items()}
-    _library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(config.lora))})
+    safetensors_library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(config.lora))})
     partial.replace(path)
 
 
