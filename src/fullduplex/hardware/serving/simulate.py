@@ -16,6 +16,7 @@ from fullduplex.base.errors import InputError
 from fullduplex.hardware.checks import whole
 from fullduplex.hardware.device import System
 from fullduplex.hardware.model import Model
+from fullduplex.hardware.serving.intake import Books, Intake, admit, start
 from fullduplex.hardware.serving.quick import quick_cost
 from fullduplex.hardware.serving.traffic import Requests
 from fullduplex.hardware.steady import cache_bytes, largest_batch
@@ -101,32 +102,8 @@ class Log:
 
 
 @dataclass(slots=True)
-class _Books:
-    """What is known of each request, and when things happened to it."""
-
-    prompts: list[int]
-    answers: list[int]
-    sizes: list[float]
-    arrival_s: Array
-    first_s: Array
-    last_s: Array
-
-
-@dataclass(slots=True)
-class _Run:
-    """Everything that changes while a run goes on."""
-
-    now_s: float = 0.0
-    stage: int = 0
-    decoding: int = 0
-    context: float = 0.0
-    reserved: float = 0.0
-    peak: float = 0.0
-    joules: float = 0.0
-    next_request: int = 0
-    present: int = 0
+class _Run(Intake):
     prefill: deque[tuple[int, int]] = field(default_factory=deque)  # (request, prompt tokens done)
-    ends: dict[int, list[int]] = field(default_factory=dict)  # stage -> requests whose last token it makes
     rows: list[tuple[float, int, int]] = field(default_factory=list)
 
 
@@ -137,7 +114,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
     """
     totals = requests.prompt + requests.answer
     largest_batch(model, system, int(totals.max()))  # refuses what could never be admitted
-    books = _Books(
+    books = Books(
         prompts=requests.prompt.tolist(),
         answers=requests.answer.tolist(),
         sizes=[model.session_bytes(float(total)) for total in totals],
@@ -148,7 +125,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
     cost = quick_cost(model, system, serving.routing)
     run, room = _Run(), cache_bytes(model, system)
     while True:
-        _admit(run, books, serving, room)
+        run.prefill += ((request, 0) for request in admit(run, books, serving, room, running=run.stage > 0))
         if run.present:
             ended, prompt_tokens, pairs = _take_prompts(run, books.prompts, serving.chunk)
             seconds, joules = cost(run.decoding, run.context, len(ended), prompt_tokens, pairs, run.stage)
@@ -172,29 +149,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
     )
 
 
-def _admit(run: _Run, books: _Books, serving: Serving, room_bytes: float) -> None:
-    """First come first served, while there are places and bytes."""
-    while run.next_request < len(books.sizes) and run.present < serving.batch:
-        request = run.next_request
-        late = not serving.closed and books.arrival_s[request] > run.now_s
-        if late or run.reserved + books.sizes[request] > room_bytes:
-            return
-        run.next_request += 1
-        run.present += 1
-        run.reserved += books.sizes[request]
-        run.peak = max(run.peak, run.reserved)
-        answer = books.answers[request]
-        if serving.closed and run.stage == 0 and answer > 1:
-            # Ages of a running batch are even; the golden ratio spreads them without a random draw.
-            done = 1 + int((request * 0.6180339887498949) % 1 * (answer - 1))
-            _start(run, request, books.prompts[request] + done, answer - done)
-            continue
-        if serving.closed:
-            books.arrival_s[request] = run.now_s
-        run.prefill.append((request, 0))
-
-
-def _advance(run: _Run, books: _Books, ended: list[int], seconds: float, joules: float) -> None:
+def _advance(run: _Run, books: Books, ended: list[int], seconds: float, joules: float) -> None:
     """One stage passes: all that decode take a token, prompts that ended make their first."""
     run.now_s += seconds
     run.joules += joules
@@ -209,17 +164,10 @@ def _advance(run: _Run, books: _Books, ended: list[int], seconds: float, joules:
         if books.answers[request] == 1:
             _leave(run, books, request, 0)
         else:
-            _start(run, request, books.prompts[request] + 1, books.answers[request] - 1)
+            start(run, request, books.prompts[request] + 1, books.answers[request] - 1)
 
 
-def _start(run: _Run, request: int, context: int, left: int) -> None:
-    """A request begins to decode: `left` more tokens, one a stage, the first in the stage that comes next."""
-    run.decoding += 1
-    run.context += context
-    run.ends.setdefault(run.stage + left - 1, []).append(request)
-
-
-def _leave(run: _Run, books: _Books, request: int, context: int) -> None:
+def _leave(run: _Run, books: Books, request: int, context: int) -> None:
     run.present -= 1
     run.context -= context
     run.reserved -= books.sizes[request]

@@ -10,12 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.checks import whole
 from fullduplex.hardware.device import Link, System
 from fullduplex.hardware.model import Model
+from fullduplex.hardware.serving.intake import Books, Intake, admit, start
 from fullduplex.hardware.serving.quick import Cost, quick_cost
 from fullduplex.hardware.serving.simulate import Log, Serving
 from fullduplex.hardware.serving.traffic import Requests
@@ -85,37 +85,15 @@ def _decodes(number: float, context: float) -> Stage:
 
 
 @dataclass(slots=True)
-class _Run:
-    """Everything that changes while a run goes on."""
-
-    now_s: float = 0.0
-    next_request: int = 0
-    present: int = 0
-    reserved: float = 0.0
-    peak: float = 0.0
-    joules: float = 0.0
+class _Run(Intake):
     waiting: deque[int] = field(default_factory=deque)  # admitted, prompt not begun
     prompting: list[int] = field(default_factory=list)
     prompts_end_s: float = _NEVER
     moving: list[tuple[float, int]] = field(default_factory=list)  # a heap: ready at, request
-    stage: int = 0
-    decoding: int = 0
-    context: float = 0.0
     stage_end_s: float = _NEVER
     joined: list[int] = field(default_factory=list)  # requests whose first stage this is
-    ends: dict[int, list[int]] = field(default_factory=dict)
     rows: list[tuple[float, int, int, int]] = field(default_factory=list)  # seconds, old decodes, all decodes, prompts
     handover_s: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Books:
-    prompts: list[int]
-    answers: list[int]
-    sizes: list[float]
-    arrival_s: NDArray[np.float64]
-    first_s: NDArray[np.float64]
-    last_s: NDArray[np.float64]
 
 
 def simulate_split(model: Model, pools: Pools, requests: Requests, serving: Serving) -> Log:
@@ -129,7 +107,7 @@ def simulate_split(model: Model, pools: Pools, requests: Requests, serving: Serv
     largest_batch(model, pools.answers, int(totals.max()))
     largest_batch(model, pools.prompts, int(requests.prompt.max()))
     count = len(requests)
-    books = _Books(
+    books = Books(
         prompts=requests.prompt.tolist(),
         answers=requests.answer.tolist(),
         sizes=[model.session_bytes(float(total)) for total in totals],
@@ -140,7 +118,7 @@ def simulate_split(model: Model, pools: Pools, requests: Requests, serving: Serv
     costs = quick_cost(model, pools.prompts, serving.routing), quick_cost(model, pools.answers, serving.routing)
     run, room = _Run(), cache_bytes(model, pools.answers)
     while True:
-        _admit(run, books, serving, room)
+        run.waiting += admit(run, books, serving, room, running=bool(run.rows))
         _begin(run, books, costs)
         coming = run.moving[0][0] if run.moving and run.stage_end_s == _NEVER else _NEVER
         arrival = _NEVER
@@ -155,27 +133,7 @@ def simulate_split(model: Model, pools: Pools, requests: Requests, serving: Serv
     return _log(run, books, model, pools)
 
 
-def _admit(run: _Run, books: _Books, serving: Serving, room_bytes: float) -> None:
-    while run.next_request < len(books.sizes) and run.present < serving.batch:
-        request = run.next_request
-        late = not serving.closed and books.arrival_s[request] > run.now_s
-        if late or run.reserved + books.sizes[request] > room_bytes:
-            return
-        run.next_request += 1
-        run.present += 1
-        run.reserved += books.sizes[request]
-        run.peak = max(run.peak, run.reserved)
-        answer = books.answers[request]
-        if serving.closed and not run.rows and answer > 1:  # a running batch: ages spread by the golden ratio
-            done = 1 + int((request * 0.6180339887498949) % 1 * (answer - 1))
-            _start(run, request, books.prompts[request] + done, answer - done)
-            continue
-        if serving.closed:
-            books.arrival_s[request] = run.now_s
-        run.waiting.append(request)
-
-
-def _begin(run: _Run, books: _Books, costs: tuple[Cost, Cost]) -> None:
+def _begin(run: _Run, books: Books, costs: tuple[Cost, Cost]) -> None:
     """Start whatever an idle pool can do now."""
     if run.waiting and run.prompts_end_s == _NEVER:
         run.prompting = list(run.waiting)
@@ -191,7 +149,7 @@ def _begin(run: _Run, books: _Books, costs: tuple[Cost, Cost]) -> None:
         while run.moving and run.moving[0][0] <= run.now_s:
             _, request = heapq.heappop(run.moving)
             run.joined.append(request)
-            _start(run, request, books.prompts[request] + 1, books.answers[request] - 1)
+            start(run, request, books.prompts[request] + 1, books.answers[request] - 1)
         if run.decoding:
             seconds, joules = costs[1](run.decoding, run.context, 0, 0, 0.0, run.stage)
             run.joules += joules
@@ -199,13 +157,7 @@ def _begin(run: _Run, books: _Books, costs: tuple[Cost, Cost]) -> None:
             run.rows.append((seconds, old, run.decoding, 0))
 
 
-def _start(run: _Run, request: int, context: int, left: int) -> None:
-    run.decoding += 1
-    run.context += context
-    run.ends.setdefault(run.stage + left - 1, []).append(request)
-
-
-def _end_prompts(run: _Run, books: _Books, model: Model, pools: Pools) -> None:
+def _end_prompts(run: _Run, books: Books, model: Model, pools: Pools) -> None:
     if run.prompts_end_s > run.now_s:
         return
     run.prompts_end_s = _NEVER
@@ -217,7 +169,7 @@ def _end_prompts(run: _Run, books: _Books, model: Model, pools: Pools) -> None:
             heapq.heappush(run.moving, (run.now_s + pools.move_seconds(model, books.prompts[request]), request))
 
 
-def _end_stage(run: _Run, books: _Books) -> None:
+def _end_stage(run: _Run, books: Books) -> None:
     if run.stage_end_s > run.now_s:
         return
     run.stage_end_s = _NEVER
@@ -231,13 +183,13 @@ def _end_stage(run: _Run, books: _Books) -> None:
     run.stage += 1
 
 
-def _leave(run: _Run, books: _Books, request: int) -> None:
+def _leave(run: _Run, books: Books, request: int) -> None:
     run.present -= 1
     run.reserved -= books.sizes[request]
     books.last_s[request] = run.now_s
 
 
-def _log(run: _Run, books: _Books, model: Model, pools: Pools) -> Log:
+def _log(run: _Run, books: Books, model: Model, pools: Pools) -> Log:
     table = np.array(run.rows)
     counts = table[:, 1:].astype(np.int64)
     ended = books.last_s[np.isfinite(books.last_s)]
