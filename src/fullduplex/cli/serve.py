@@ -2,13 +2,14 @@
 
 import argparse
 import logging
+import socket
 import sys
 import webbrowser
 from pathlib import Path
 
 from fullduplex.assets import fetch, store
 from fullduplex.assets.catalogue import builtin_catalogue
-from fullduplex.base.errors import FullduplexError
+from fullduplex.base.errors import ConfigError, FullduplexError
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
 from fullduplex.cli.assets import Meter
 from fullduplex.dialogue.desk import SessionConfig
@@ -63,6 +64,8 @@ def talk(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.brain == "small":
         _offer_better_brain(arguments)
+    elif arguments.brain in BRAINS and store.find(BRAINS[arguments.brain]) is None:
+        _offer_to_get(arguments, arguments.brain, "That brain is not on this machine.")
     return _serve(arguments, open_page=not arguments.no_browser)
 
 
@@ -73,19 +76,36 @@ def _offer_better_brain(arguments: argparse.Namespace) -> None:
         arguments.brain = "good"
         print(f"brain: {name} (installed; --brain small for the quick one)" if arguments.verbose else f"brain: {name}")
         return
+    _offer_to_get(arguments, "good", "The small brain is quick and often wrong.")
+
+
+def _offer_to_get(arguments: argparse.Namespace, brain: str, why: str) -> None:
+    """Ask, where somebody can answer, whether to fetch a brain; use it once it is there."""
     if not sys.stdin.isatty():
         return
+    name = BRAINS[brain]
     megabytes = builtin_catalogue().download_bytes((name,)) / 1e6
-    question = f"The small brain is quick and often wrong. Get a better one ({name}, {megabytes:.0f} MB)? [Y/n] "
+    question = f"{why} Get {name} ({megabytes:.0f} MB)? [Y/n] "
     if input(question).strip().lower() in ("", "y", "yes"):
         meter = Meter(quiet=False)
         try:
             fetch.get([name], report=meter)
-            arguments.brain = "good"
+            arguments.brain = brain
         except FullduplexError as error:
             print(f"that did not work, so we talk with the small one: {error}", file=sys.stderr)
         finally:
             meter.close()
+
+
+def _require_port(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened at before the models are opened. Raises: ConfigError."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {host} port {port} ({error}); choose others with --host, --port") from None
 
 
 def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
@@ -103,6 +123,7 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     )
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.api_key:
         print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
+    _require_port(network.host, network.port)
     print("opening the models …", flush=True)
     parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
     session = SessionConfig(memory_words=arguments.memory)
