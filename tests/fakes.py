@@ -85,6 +85,7 @@ class FakePorts:
         self.prompts: list[tuple[ports.Request, str]] = []
         self.voiced: list[str] = []
         self.sound_end = 0.95
+        self.in_pieces = True  # the first clause of a reply comes in two
 
     def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
         ticket = request.ticket
@@ -116,4 +117,7 @@ class FakePorts:
             pcm = say(" ".join(w for word in words for w in words_of(word)), rate_hz=VOICE_RATE_HZ)
             size = pcm.size // max(len(words), 1)
             spans = tuple(ports.WordSpan(word, i * size, (i + 1) * size) for i, word in enumerate(words))
-            yield ports.Synthesised(ticket=ticket, pcm=pcm, words=spans)
+            cut = pcm.size // 3 if self.in_pieces and request.urgent else 0
+            if cut:
+                yield ports.Synthesised(ticket=ticket, pcm=pcm[:cut], words=spans, done=False)
+            yield ports.Synthesised(ticket=ticket, pcm=pcm[cut:], words=spans, start=cut)

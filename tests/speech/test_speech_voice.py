@@ -12,11 +12,11 @@ from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.numerics.resample import resample
 from fullduplex.numerics.signal import level_db
 from fullduplex.speech.english.lexicon import Lexicon
-from fullduplex.speech.inference import with_output
 from fullduplex.speech.kokoro import KokoroVoice
+from fullduplex.speech.onnx.graph import cut, with_output
 from fullduplex.speech.piper import PiperVoice
 from fullduplex.speech.recogniser import Moonshine
-from fullduplex.speech.voice import Speech, TimedWord, ToneVoice, Voice, finish
+from fullduplex.speech.voice import Speech, TimedWord, ToneVoice, Voice, VoiceInPieces, finish
 
 TEXTS = ("Sure.", "I can help you plan a trip, if you like.", "It costs $5 😀 today!")
 
@@ -137,3 +137,39 @@ def test_an_output_is_added_as_protobuf_merges_it() -> None:
     long = with_output(b"x", "n" * 300)
     assert long[:1] == b"x"
     assert long[1:4] == b"\x3a\xb2\x02"
+
+
+@pytest.mark.parametrize("text", ["I can help you plan", "Sure, that is easy:", "It costs $5 😀 today!"])
+def test_two_pieces_are_the_whole(joe: PiperVoice, text: str) -> None:
+    whole = joe.speak(text)
+    (first, more), (rest, done) = joe.pieces(text)
+    assert (more, done) == (False, True)
+    assert 0.2 * VOICE_RATE_HZ < first.pcm_N.size < 0.45 * VOICE_RATE_HZ
+    joined = np.concatenate([first.pcm_N, rest.pcm_N])
+    assert (
+        abs(joined.size - whole.pcm_N.size) < 0.02 * VOICE_RATE_HZ
+    )  # silence is judged against another loudest moment
+    assert rest.words[-1].end_samples <= joined.size
+    assert [word.text for word in first.words] == [word.text for word in rest.words] == text.split()
+    lag = min(range(-480, 481), key=lambda k: -float(np.dot(joined[600:9600], whole.pcm_N[600 + k : 9600 + k])))
+    shared = min(joined.size, whole.pcm_N.size - lag) - 200
+    ratio = joined[600:shared] / np.where(
+        whole.pcm_N[600 + lag : shared + lag] == 0, 1, whole.pcm_N[600 + lag : shared + lag]
+    )
+    loud = np.abs(whole.pcm_N[600 + lag : shared + lag]) > 0.02
+    smooth = np.abs(np.diff(np.log(np.abs(ratio[loud]))))
+    assert np.quantile(smooth, 0.99) < 0.02  # the same sound but for a gain that glides: no click at the joint
+
+
+def test_a_short_word_comes_in_one_piece_and_silence_too(joe: PiperVoice) -> None:
+    assert isinstance(joe, VoiceInPieces)
+    for text in ("Oh.", "", "..."):
+        ((speech, done),) = joe.pieces(text)
+        assert done
+        np.testing.assert_array_equal(speech.pcm_N, joe.speak(text).pcm_N)
+
+
+def test_a_graph_that_is_damaged_or_another_is_refused() -> None:
+    for damaged in (b"", b"\x3a\x7f", b"\xff" * 20, b"\x3a\x02\x0a\x00"):
+        with pytest.raises(AssetError, match=r"ONNX"):
+            cut(damaged, "x", 3)

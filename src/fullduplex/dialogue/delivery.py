@@ -3,8 +3,6 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.branch import withdraw
 from fullduplex.dialogue.desk import Desk
@@ -12,7 +10,7 @@ from fullduplex.dialogue.events import AudioOut, DeadlineMissed, Failure, Heard,
 from fullduplex.dialogue.history import record_heard
 from fullduplex.dialogue.ports import Failed, Generated, Synthesise, Synthesised
 from fullduplex.dialogue.speaking.playback import acknowledge, hold, pump, release
-from fullduplex.dialogue.speaking.reply import Reply, add_text, heard_text, spoken
+from fullduplex.dialogue.speaking.reply import Reply, add_text, heard_text, spoken, unspoken
 from fullduplex.dialogue.turns import Cue, Floor
 
 __all__ = ["deliver", "hold_breath", "resume", "stop", "take_failure", "take_heard", "take_sound", "take_text"]
@@ -43,10 +41,10 @@ def take_text(desk: Desk, result: Generated) -> bool:
 
 
 def take_sound(desk: Desk, result: Synthesised) -> None:
-    """The sound of a clause."""
+    """The sound of a clause, or a piece of it."""
     name = _owner(desk, result.ticket)
     if name is not None:
-        setattr(desk, name, spoken(getattr(desk, name), result.ticket, result.pcm, result.words, desk.config.clauses))
+        setattr(desk, name, spoken(getattr(desk, name), result, desk.config.clauses))
 
 
 def take_failure(desk: Desk, result: Failed, port: str) -> None:
@@ -60,7 +58,7 @@ def take_failure(desk: Desk, result: Failed, port: str) -> None:
         text = "" if reply.clauses or reply.rest else desk.config.apology
         setattr(desk, name, add_text(reply, text, desk.config.clauses, done=True))
     else:
-        setattr(desk, name, spoken(reply, result.ticket, np.zeros(0, np.float32), (), desk.config.clauses))
+        setattr(desk, name, unspoken(reply, result.ticket, desk.config.clauses))
 
 
 def take_heard(desk: Desk, heard: Heard) -> None:
@@ -94,7 +92,7 @@ def _synthesise(text: str, urgent: bool, ticket: int) -> Synthesise:
 def _ask_for_sound(desk: Desk, reply: Reply, limit: int) -> Reply:
     """One clause is on its way at a time: a stop then has little to cancel, and clauses arrive in order."""
     for i, clause in enumerate(reply.clauses[:limit]):
-        if clause.pcm is not None:
+        if clause.whole:
             continue
         if clause.ticket is not None:
             return reply

@@ -174,11 +174,18 @@ class Generated:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Synthesised:
-    """Speech at VOICE_RATE_HZ with its words."""
+    """Speech at VOICE_RATE_HZ with its words: all of it, or what follows after its first `start` samples.
+
+    A voice may hand over the beginning of a clause while it still works on the rest; the last piece comes with `done`.
+    Every piece brings all words of the clause, as well placed as is known by then. A voice that is asked again (after a
+    restart) begins at 0 again: what it said before is replaced.
+    """
 
     ticket: int
     pcm: Pcm
     words: tuple[WordSpan, ...]
+    start: int = 0
+    done: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

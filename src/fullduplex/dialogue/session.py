@@ -191,9 +191,9 @@ class Session:
         request = desk.pending(result.ticket)
         if request is None:  # withdrawn meanwhile, or never asked
             return
-        if not isinstance(result, Generated) or result.done:
+        if not isinstance(result, (Generated, Synthesised)) or result.done:
             desk.settle(result.ticket)
-        else:
+        elif isinstance(result, Generated):
             desk.received(result)
         if isinstance(result, Failed):
             self._failed(desk, result, LANES[type(request)])

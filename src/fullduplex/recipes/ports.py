@@ -14,7 +14,7 @@ from fullduplex.lm.brain import Brain
 from fullduplex.speech.commands import CommandConfig, prefer_command
 from fullduplex.speech.recogniser import Moonshine, Recogniser
 from fullduplex.speech.turn_end import SmartTurn
-from fullduplex.speech.voice import Voice
+from fullduplex.speech.voice import Voice, VoiceInPieces
 
 __all__ = ["Ports"]
 
@@ -58,9 +58,19 @@ class Ports:
                     yield ports.Generated(ticket=ticket, text=piece, done=False)
                 yield ports.Generated(ticket=ticket, text="", done=True)
             case ports.Synthesise():
-                speech = self.voice.speak(request.text)
-                words = tuple(ports.WordSpan(w.text, w.start_samples, w.end_samples) for w in speech.words)
-                yield ports.Synthesised(ticket=ticket, pcm=speech.pcm_N, words=words)
+                yield from self._speak(request)
+
+    def _speak(self, request: ports.Synthesise) -> Iterator[ports.Synthesised]:
+        """A clause somebody waits for comes in pieces, where the voice can; any other at once, which costs less."""
+        if request.urgent and isinstance(self.voice, VoiceInPieces):
+            pieces = self.voice.pieces(request.text)
+        else:
+            pieces = iter([(self.voice.speak(request.text), True)])
+        start = 0
+        for speech, done in pieces:
+            words = tuple(ports.WordSpan(w.text, w.start_samples, w.end_samples) for w in speech.words)
+            yield ports.Synthesised(ticket=request.ticket, pcm=speech.pcm_N, words=words, start=start, done=done)
+            start += speech.pcm_N.size
 
     def _recognise(self, request: ports.Recognise) -> ports.Recognised:
         if self.recogniser is None:

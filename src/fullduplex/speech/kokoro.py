@@ -11,7 +11,8 @@ import numpy as np
 from fullduplex.base.errors import AssetError, InputError, PortError
 from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.speech.english.phonemes import Phonemiser, phonemise
-from fullduplex.speech.inference import open_model, require_file, with_output
+from fullduplex.speech.onnx.graph import with_output
+from fullduplex.speech.onnx.session import open_model, require_file
 from fullduplex.speech.piper import place_words
 from fullduplex.speech.voice import Speech, TimedWord, check_text, finish
 

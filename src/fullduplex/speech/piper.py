@@ -4,7 +4,7 @@ Kim et al. 2021 (2106.06103); the phoneme sequence is ^ _ p _ p _ ... $ as Piper
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,19 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.errors import AssetError, MissingExtraError, PortError
+from fullduplex.numerics.signal import Pcm
 from fullduplex.speech.english.phonemes import PhonemisedWord, Phonemiser, espeak_ipa, phonemise
-from fullduplex.speech.inference import open_model, require_file, with_output
-from fullduplex.speech.voice import Speech, TimedWord, check_text, finish
+from fullduplex.speech.onnx.graph import cut, with_output
+from fullduplex.speech.onnx.session import open_model, require_file
+from fullduplex.speech.voice import Speech, TimedWord, check_text, finish, finish_beginning, finish_rest
 
 __all__ = ["PiperConfig", "PiperVoice", "espeak_words", "place_words"]
 
-_DURATIONS = "/Ceil_output_0"  # frames a phoneme lasts, as Piper's exporter names the tensor
+# Inner tensors as Piper's exporter names them: frames a phoneme lasts, and what the decoder makes sound of, (1, 192, frames).
+_DURATIONS = "/Ceil_output_0"
+_LATENT = "/Mul_7_output_0"
+_CONTEXT_FRAMES = 10  # the decoder's sound at one frame depends on no frame further away (measured: 8 are too few)
+_BEGINNING_S = 0.25  # of speech, in the first piece
 _HOP_SAMPLES = 256
 _PAD, _BEGIN, _END, _SPACE = "_", "^", "$", " "
 
@@ -66,9 +72,9 @@ class PiperVoice:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise AssetError(f"{path} does not describe a Piper voice ({error!r}); fetch it again") from error
         self._pad, self._begin, self._end = blank_begin_end
-        self._session = open_model(
-            with_output(require_file(model_path).read_bytes(), _DURATIONS), num_threads=config.threads
-        )
+        thinking, sounding = cut(require_file(model_path).read_bytes(), _LATENT, rank=3)
+        self._thinking = open_model(with_output(thinking, _DURATIONS), num_threads=config.threads)
+        self._sounding = open_model(sounding, num_threads=config.threads)
         self._scales = np.array([config.noise_scale, config.length_scale, config.noise_w], np.float32)
         self._to_words = to_words or (lambda text: phonemise(text, lexicon, espeak_ipa))
 
@@ -77,11 +83,34 @@ class PiperVoice:
 
         Raises: InputError when the text is too long; PortError when the model returns no sound.
         """
+        latent, words = self._think(text)
+        return finish(self._sound(latent, text), self._rate_hz, words)
+
+    def pieces(self, text: str) -> Iterator[tuple[Speech, bool]]:
+        """The same sound as `speak`, up to its level, in two pieces: the first quarter of a second of speech, and the rest.
+
+        The decoder is convolutional: run on a part of the frames and ten more on the side, it gives the same samples as run
+        on all. Raises: as `speak`.
+        """
+        latent, words = self._think(text)
+        said = next((word for word in words if word.end_s > word.start_s), None)
+        first = int(((said.start_s if said else 0.0) + _BEGINNING_S) * self._rate_hz / _HOP_SAMPLES)
+        if latent.shape[2] <= first + 2 * _CONTEXT_FRAMES:
+            yield finish(self._sound(latent, text), self._rate_hz, words), True
+            return
+        beginning = self._sound(latent[:, :, : first + _CONTEXT_FRAMES], text)[: first * _HOP_SAMPLES]
+        speech, joint = finish_beginning(beginning, self._rate_hz, words)
+        yield speech, False
+        rest = self._sound(latent[:, :, first - _CONTEXT_FRAMES :], text)[_CONTEXT_FRAMES * _HOP_SAMPLES :]
+        yield finish_rest(np.concatenate([beginning, rest]), self._rate_hz, words, joint), True
+
+    def _think(self, text: str) -> tuple[Pcm, list[TimedWord]]:
+        """What the decoder makes sound of, (1, channels, frames), no frames when nothing is said; and the words' places."""
         words = self._to_words(check_text(text))
         ids, owners = self._sequence(words)
         if not any(owner >= 0 for owner in owners):
-            return finish(np.zeros(0, np.float32), self._rate_hz, [TimedWord(word.text, 0, 0) for word in words])
-        sound, frames = self._session.run(
+            return np.zeros((1, 0, 0), np.float32), [TimedWord(word.text, 0, 0) for word in words]
+        latent, frames = self._thinking.run(
             None,
             {
                 "input": np.array([ids], np.int64),
@@ -89,11 +118,16 @@ class PiperVoice:
                 "scales": self._scales,
             },
         )
-        pcm = np.asarray(sound, np.float32).reshape(-1)
+        ends_s = np.cumsum(np.asarray(frames).reshape(-1)) * _HOP_SAMPLES / self._rate_hz
+        return np.asarray(latent, np.float32), place_words(words, owners, ends_s.tolist())
+
+    def _sound(self, latent: Pcm, text: str) -> Pcm:
+        if latent.size == 0:
+            return np.zeros(0, np.float32)
+        pcm = np.asarray(self._sounding.run(None, {_LATENT: latent})[0], np.float32).reshape(-1)
         if pcm.size == 0 or not np.isfinite(pcm).all():
             raise PortError(f"the voice returned no usable sound for {text!r}; expected finite samples")
-        ends_s = np.cumsum(np.asarray(frames).reshape(-1)) * _HOP_SAMPLES / self._rate_hz
-        return finish(pcm, self._rate_hz, place_words(words, owners, ends_s.tolist()))
+        return pcm
 
     def _sequence(self, words: tuple[PhonemisedWord, ...]) -> tuple[list[int], list[int]]:
         """Symbol ids, and for each the index of the word it sounds for (-1: blank, space or pause)."""

@@ -23,7 +23,7 @@ from fullduplex.base.errors import AssetError, InputError, MissingExtraError, Po
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.numerics.signal import Pcm, as_pcm, level_db
 from fullduplex.speech.greedy import decode, decode_ref
-from fullduplex.speech.inference import open_model, require_file
+from fullduplex.speech.onnx.session import open_model, require_file
 
 if TYPE_CHECKING:
     import onnxruntime

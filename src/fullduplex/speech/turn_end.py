@@ -12,7 +12,7 @@ import numpy as np
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.numerics.mel import log_mel, standardise
 from fullduplex.numerics.signal import Pcm, as_pcm
-from fullduplex.speech.inference import open_model
+from fullduplex.speech.onnx.session import open_model
 
 __all__ = ["WINDOW_S", "SmartTurn", "window"]
 

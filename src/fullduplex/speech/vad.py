@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import InputError
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_SAMPLES
 from fullduplex.numerics.signal import Pcm, as_pcm, level_db
-from fullduplex.speech.inference import open_model
+from fullduplex.speech.onnx.session import open_model
 
 __all__ = ["EnergyState", "EnergyVad", "SileroVad", "Vad", "VadState"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fullduplex.dialogue.ports import WordSpan
+from fullduplex.dialogue.ports import Synthesised, WordSpan
 from fullduplex.dialogue.speaking.reply import (
     Clause,
     ClauseConfig,
@@ -15,6 +15,7 @@ from fullduplex.dialogue.speaking.reply import (
     heard_text,
     spoken,
     take_clause,
+    unspoken,
     word_ranges,
 )
 
@@ -101,8 +102,8 @@ def sounded() -> Reply:
     first = (WordSpan("one", 0, 50), WordSpan("two,", 50, 100))
     second = (WordSpan("three", 0, 30), WordSpan("four", 30, 60))
     config = ClauseConfig(clause_pause_s=40 / 24_000)
-    reply = spoken(reply, 7, np.arange(100, dtype=np.float32), first, config)
-    return spoken(reply, 8, np.arange(60, dtype=np.float32), second, config)
+    reply = spoken(reply, Synthesised(ticket=7, pcm=np.arange(100, dtype=np.float32), words=first), config)
+    return spoken(reply, Synthesised(ticket=8, pcm=np.arange(60, dtype=np.float32), words=second), config)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_sound_is_continuous_over_clauses() -> None:
 
 def test_sound_that_nobody_asked_for_is_not_taken() -> None:
     before = sounded()
-    after = spoken(before, 99, np.ones(10, np.float32), (), CONFIG)
+    after = spoken(before, Synthesised(ticket=99, pcm=np.ones(10, np.float32), words=()), CONFIG)
     assert after.available_samples == before.available_samples
 
 
@@ -147,3 +148,49 @@ def test_a_missing_clause_holds_back_what_follows() -> None:
     assert gap.available_samples == 0
     assert heard_text(gap, 10**6) == ""
     assert not gap.complete
+
+
+PIECES = (WordSpan("one", 0, 50), WordSpan("two,", 50, 100))
+
+
+def begun() -> Reply:
+    """The first 60 samples of the first clause."""
+    reply = Reply(
+        utterance=1,
+        answers="",
+        generate_ticket=None,
+        clauses=(Clause(text="one two,", ticket=7), Clause(text="three", ticket=8)),
+        text_done=True,
+    )
+    return spoken(reply, Synthesised(ticket=7, pcm=np.ones(60, np.float32), words=PIECES, done=False), CONFIG)
+
+
+def test_the_beginning_of_a_clause_can_be_played_before_the_rest_is_there() -> None:
+    reply = begun()
+    assert reply.available_samples == 60
+    assert not reply.clauses[0].whole
+    assert heard_text(reply, 60) == "one"
+    rest = Synthesised(ticket=7, pcm=np.full(40, 2, np.float32), words=PIECES, start=60)
+    reply = spoken(reply, rest, ClauseConfig(clause_pause_s=0.0))
+    np.testing.assert_array_equal(audio_between(reply, 50, 70), [1.0] * 10 + [2.0] * 10)
+    assert reply.available_samples == 100
+    assert heard_text(reply, 100) == "one two,"
+
+
+def test_a_later_clause_is_not_played_before_the_first_is_whole() -> None:
+    reply = spoken(begun(), Synthesised(ticket=8, pcm=np.ones(500, np.float32), words=()), CONFIG)
+    assert reply.available_samples == 60
+    assert not reply.complete
+
+
+def test_a_voice_that_begins_again_replaces_what_it_said() -> None:
+    again = Synthesised(ticket=7, pcm=np.full(30, 3, np.float32), words=PIECES, done=False)
+    np.testing.assert_array_equal(spoken(begun(), again, CONFIG).clauses[0].pcm, [3.0] * 30)
+
+
+def test_a_voice_that_fails_in_the_middle_leaves_what_it_said() -> None:
+    reply = unspoken(begun(), 7, ClauseConfig(clause_pause_s=0.0))
+    assert reply.clauses[0].whole
+    assert reply.available_samples == 60
+    assert heard_text(reply, 60) == "one"
+    assert unspoken(begun(), 8, CONFIG).clauses[1].text == "three"

@@ -5,13 +5,13 @@ the first words can be heard while the rest is still being thought.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fullduplex.base.units import VOICE_RATE_HZ, samples_from_s
 from fullduplex.dialogue.listening.transcript import words_of
-from fullduplex.dialogue.ports import Pcm, WordSpan
+from fullduplex.dialogue.ports import Pcm, Synthesised, WordSpan
 
 __all__ = [
     "Clause",
@@ -22,6 +22,7 @@ __all__ = [
     "heard_text",
     "spoken",
     "take_clause",
+    "unspoken",
     "word_ranges",
 ]
 
@@ -34,6 +35,7 @@ _ABBREVIATED = re.compile(
 )
 _SENTENCE_END = (".", "!", "?", "…")
 _CLOSED = (*_SENTENCE_END, '"', "'", ")")
+_SILENCE = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +52,16 @@ class ClauseConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clause:
-    """A piece of the reply: its text, then its sound (None until synthesised; empty if it cannot be spoken)."""
+    """A piece of the reply: its text, then its sound (empty until synthesised, or if it cannot be spoken).
+
+    `whole`: no more of its sound will come.
+    """
 
     text: str
     ticket: int | None = None
-    pcm: Pcm | None = None
+    pcm: Pcm = field(default_factory=lambda: _SILENCE)
     words: tuple[WordSpan, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,17 +84,12 @@ class Reply:
     @property
     def available_samples(self) -> int:
         """Samples that can be played without a gap."""
-        total = 0
-        for clause in self.clauses:
-            if clause.pcm is None:
-                break
-            total += clause.pcm.size
-        return total
+        return sum(clause.pcm.size for clause in _audible(self.clauses))
 
     @property
     def complete(self) -> bool:
         """Every word has its sound."""
-        return self.text_done and not self.rest.strip() and all(clause.pcm is not None for clause in self.clauses)
+        return self.text_done and not self.rest.strip() and all(clause.whole for clause in self.clauses)
 
 
 def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
@@ -132,7 +133,7 @@ def add_text(reply: Reply, text: str, config: ClauseConfig, *, done: bool) -> Re
     while (taken := take_clause(rest, config, first=not clauses, done=done)) is not None:
         clause, rest = taken
         speakable = bool(words_of(clause))
-        clauses.append(Clause(text=clause, pcm=None if speakable else np.zeros(0, np.float32)))
+        clauses.append(Clause(text=clause, whole=not speakable))
     if done:
         clauses = _without_unfinished(clauses, len(reply.clauses))
         rest = ""
@@ -149,24 +150,48 @@ def _without_unfinished(clauses: list[Clause], old: int) -> list[Clause]:
     return clauses
 
 
-def spoken(reply: Reply, ticket: int, pcm: Pcm, words: tuple[WordSpan, ...], config: ClauseConfig) -> Reply:
-    """The reply with the sound of the clause asked for as `ticket`, and the pause that its punctuation wants."""
+def _audible(clauses: tuple[Clause, ...]) -> list[Clause]:
+    """The clauses that can be played without a gap; the last may not be whole."""
+    unfinished = next((i for i, clause in enumerate(clauses) if not clause.whole), len(clauses))
+    return list(clauses[: unfinished + 1])
+
+
+def spoken(reply: Reply, sound: Synthesised, config: ClauseConfig) -> Reply:
+    """The reply with the sound of the clause that was asked for, behind the last piece the pause its punctuation wants."""
+    clauses = list(reply.clauses)
+    for i, clause in enumerate(clauses):
+        if clause.ticket == sound.ticket:
+            pieces = [clause.pcm[: sound.start], sound.pcm]
+            if sound.done:
+                pieces.append(_pause_after(clause.text, config))
+            clauses[i] = replace(clause, pcm=np.concatenate(pieces), words=sound.words, whole=sound.done)
+    return replace(reply, clauses=tuple(clauses))
+
+
+def unspoken(reply: Reply, ticket: int, config: ClauseConfig) -> Reply:
+    """The reply when the voice failed on the clause asked for as `ticket`: it ends with what there is of it."""
     clauses = list(reply.clauses)
     for i, clause in enumerate(clauses):
         if clause.ticket == ticket:
-            pause_s = config.sentence_pause_s if clause.text.endswith(_SENTENCE_END) else 0.0
-            pause_s = config.clause_pause_s if clause.text.endswith((",", ";", ":")) else pause_s
-            silence = np.zeros(samples_from_s(pause_s, VOICE_RATE_HZ), np.float32)
-            clauses[i] = replace(clause, pcm=np.concatenate([pcm, silence]), words=words)
+            words = tuple(word for word in clause.words if word.end_samples <= clause.pcm.size)
+            text = " ".join(word.text for word in words) if clause.pcm.size else clause.text
+            pcm = np.concatenate([clause.pcm, _pause_after(clause.text, config)])
+            clauses[i] = replace(clause, text=text, pcm=pcm, words=words, whole=True)
     return replace(reply, clauses=tuple(clauses))
+
+
+def _pause_after(text: str, config: ClauseConfig) -> Pcm:
+    pause_s = config.sentence_pause_s if text.endswith(_SENTENCE_END) else 0.0
+    pause_s = config.clause_pause_s if text.endswith((",", ";", ":")) else pause_s
+    return np.zeros(samples_from_s(pause_s, VOICE_RATE_HZ), np.float32)
 
 
 def audio_between(reply: Reply, start: int, stop: int) -> Pcm:
     """Samples [start, stop) of the reply; all of them must be available."""
     pieces: list[Pcm] = []
     offset = 0
-    for clause in reply.clauses:
-        if clause.pcm is None or offset >= stop:
+    for clause in _audible(reply.clauses):
+        if offset >= stop:
             break
         low, high = max(start - offset, 0), min(stop - offset, clause.pcm.size)
         if low < high:
@@ -179,10 +204,8 @@ def heard_text(reply: Reply, samples: int) -> str:
     """What a listener has understood after `samples`: words of which at least half was played."""
     said: list[str] = []
     offset = 0
-    for clause in reply.clauses:
-        if clause.pcm is None:
-            break
-        if offset + clause.pcm.size <= samples:
+    for clause in _audible(reply.clauses):
+        if clause.whole and offset + clause.pcm.size <= samples:
             said.append(clause.text)
         else:
             said += [w.text for w in clause.words if offset + (w.start_samples + w.end_samples) // 2 < samples]
@@ -195,9 +218,7 @@ def word_ranges(reply: Reply) -> list[tuple[int, int]]:
     """[start, end) samples of every word that has its sound, counted from the start of the reply."""
     ranges: list[tuple[int, int]] = []
     offset = 0
-    for clause in reply.clauses:
-        if clause.pcm is None:
-            break
+    for clause in _audible(reply.clauses):
         ranges += [(offset + w.start_samples, offset + w.end_samples) for w in clause.words]
         offset += clause.pcm.size
     return ranges

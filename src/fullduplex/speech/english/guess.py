@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import AssetError
-from fullduplex.speech.inference import require_file
+from fullduplex.speech.onnx.session import require_file
 
 __all__ = ["Guess"]
 

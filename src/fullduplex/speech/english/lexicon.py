@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fullduplex.base.errors import AssetError
-from fullduplex.speech.inference import require_file
+from fullduplex.speech.onnx.session import require_file
 
 __all__ = ["Lexicon"]
 

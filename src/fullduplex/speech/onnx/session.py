@@ -8,7 +8,7 @@ from fullduplex.base.errors import AssetError, MissingExtraError
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["open_model", "require_file", "with_output"]
+__all__ = ["open_model", "require_file"]
 
 
 def open_model(model: Path | bytes, *, num_threads: int = 1) -> "onnxruntime.InferenceSession":
@@ -44,23 +44,3 @@ def require_file(path: Path | str) -> Path:
     if not path.is_file():
         raise AssetError(f"{path} is not a file; expected a model or data file: fetch the assets first")
     return path
-
-
-def with_output(model: bytes, tensor: str) -> bytes:
-    """An .onnx file whose graph also returns the inner `tensor`.
-
-    A repeated message field of a protobuf is merged with the first (Protocol Buffers, "Last One Wins"): a second
-    `ModelProto.graph` (field 7) that holds one `GraphProto.output` (field 12) adds an output, without parsing.
-    """
-    value_info = _field(1, tensor.encode())
-    return model + _field(7, _field(12, value_info))
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    size, length = len(payload), bytearray()
-    while size > 127:
-        length.append(size & 127 | 128)
-        size >>= 7
-    length.append(size)
-    return bytes([number << 3 | 2, *length]) + payload
