@@ -14,10 +14,10 @@ from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue.ports import Ear
-from fullduplex.lm.adapter import fold_adapter
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.engine import Engine
 from fullduplex.lm.llama import LlamaBrain
+from fullduplex.lm.refit import fold_adapter, quicken
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.lanes import CORES
@@ -42,6 +42,7 @@ __all__ = [
     "open_lexicon",
     "open_parts",
     "open_voice",
+    "quick_file",
     "tuned_file",
 ]
 
@@ -56,6 +57,7 @@ BRAINS = {
 }
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
+QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
@@ -110,7 +112,7 @@ def open_brain(config: PartsConfig) -> Brain:
     elif name.endswith(".safetensors"):
         return open_student(Path(name).expanduser(), config)
     else:
-        file = model_file(name)
+        file = quick_file(name) if name in QUICKENED else model_file(name)
     threads = config.threads or _free_threads
     return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
 
@@ -154,6 +156,22 @@ def _free_threads() -> int:
 def _model_file(name: str) -> Path:
     folder = store.path(BRAINS.get(name, name))
     return next(iter(sorted(folder.glob("*.gguf"))), folder)
+
+
+def quick_file(name: str) -> Path:
+    """The GGUF file of a brain in `QUICKENED`; the file it is made from where it cannot be made."""
+    slow = _model_file(name)
+    file = store.store_root() / f"{name}-q8_0" / f"{slow.stem}-{slow.stat().st_size}.gguf"
+    if file.exists():
+        return file
+    _LOG.info("brain %s: storing %s with weights that are quicker to read with, once", name, slow.name)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        quicken(slow, file)
+    except (OSError, MissingExtraError) as error:
+        _LOG.warning("brain %s: reads slower than it could (%s)", name, error)
+        return slow
+    return file
 
 
 def tuned_file(name: str) -> Path:

@@ -8,9 +8,9 @@ import pytest
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import AssetError, FormatError
-from fullduplex.lm.adapter import fold_adapter
 from fullduplex.lm.llama import LlamaBrain
-from fullduplex.recipes.parts import TUNED, tuned_file
+from fullduplex.lm.refit import fold_adapter, quicken
+from fullduplex.recipes.parts import TUNED, quick_file, tuned_file
 
 gguf = pytest.importorskip("gguf", reason="needs the extra talk")
 safetensors = pytest.importorskip("safetensors.numpy", reason="needs the extra talk")
@@ -80,3 +80,29 @@ def test_the_committed_adapter_waits_and_answers(name: str, model_path: Path) ->
     answer = heard(first, Message("assistant", "<idle>"), last)
     assert "idle" not in answer and "Rex" in answer
     brain.close()
+
+
+def test_quicker_weights_are_the_same_numbers_and_read_the_same(model_path: Path, tmp_path: Path) -> None:
+    out = quick_file("small")  # made once a machine
+    before, after = _tensors(model_path), _tensors(out)
+    assert before.keys() == after.keys()
+    assert not any(tensor.tensor_type == gguf.GGMLQuantizationType.Q4_1 for tensor in after.values())  # type: ignore[attr-defined]
+    for name in ("blk.0.ffn_down.weight", "blk.29.attn_q.weight"):
+        was, is_now = (gguf.dequantize(t[name].data, t[name].tensor_type) for t in (before, after))  # type: ignore[attr-defined]
+        largest = np.abs(was).reshape(-1, 32).max(axis=1, keepdims=True)
+        assert (np.abs(is_now - was).reshape(-1, 32) <= largest / 200).all()
+    text = (Message(role="user", text="What colour is the sky on a clear day?"),)
+    replies = []
+    for file in (model_path, out):
+        brain = LlamaBrain(file, context=256, slots=1)
+        replies.append(
+            "".join(brain.stream(text, Sampling(max_tokens=8, temperature=0.0), key="k", cancelled=lambda: False))
+        )
+        brain.close()
+    assert replies[0] == replies[1]
+    (tmp_path / "cut.gguf").write_bytes(model_path.read_bytes()[:5000])
+    with pytest.raises(FormatError):
+        quicken(tmp_path / "cut.gguf", tmp_path / "never.gguf")
+    with pytest.raises(AssetError):
+        quicken(tmp_path / "absent.gguf", tmp_path / "never.gguf")
+    assert not (tmp_path / "never.gguf").exists()
