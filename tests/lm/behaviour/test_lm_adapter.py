@@ -98,7 +98,7 @@ def test_quicker_weights_are_the_same_numbers_and_read_the_same(model_path: Path
         assert engine.decode(0, 0, engine.tokenize("On a clear day, the colour of the sky is", special=False), True)
         beliefs.append(engine.log_probabilities())
         engine.close()
-    assert float(np.sum(np.exp(beliefs[0]) * (beliefs[0] - beliefs[1]))) < 0.005  # nats
+    assert float(np.sum(np.exp(beliefs[0]) * (beliefs[0] - beliefs[1]))) < 0.03  # nats
     (tmp_path / "cut.gguf").write_bytes(model_path.read_bytes()[:5000])
     with pytest.raises(FormatError):
         quicken(tmp_path / "cut.gguf", tmp_path / "never.gguf")
