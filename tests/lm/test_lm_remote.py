@@ -34,6 +34,7 @@ class Script:
     wait: threading.Event | None = None
     requests: list[tuple[str, str | None, Any]] = field(default_factory=list)
     address: str = ""
+    kind: str = ""
 
 
 def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
@@ -42,6 +43,8 @@ def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             script.requests.append((self.path, self.headers.get("Authorization"), json.loads(body)))
             self.send_response(script.status)
+            if script.kind:
+                self.send_header("Content-Type", script.kind)
             self.end_headers()
             try:
                 for part in script.parts:
@@ -154,3 +157,24 @@ def test_bad_settings_are_refused(address: str, model: str, api_key: str, timeou
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(InputError):
         RemoteBrain("http://x/v1", "m").stream((), Sampling(), key="a")
+
+
+def test_a_server_that_does_not_stream_is_understood(script: Script) -> None:
+    script.kind = "application/json; charset=utf-8"
+    script.parts = ['{"object": "chat.completion", "choices": [{"message": {"content": " Hey, thanks!"}}]}']
+    assert list(RemoteBrain(script.address, "m").stream(PROMPT, Sampling(), key="a")) == [" Hey, thanks!"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "[]", "{}", '{"choices": []}', '{"choices": [{"message": 3}]}', "{" * 2_000_000]
+)
+def test_a_whole_answer_that_is_none_is_refused(script: Script, answer: str) -> None:
+    script.kind, script.parts = "application/json", [answer]
+    with pytest.raises(PortError, match=r"no chat completion|more than"):
+        list(RemoteBrain(script.address, "m").stream(PROMPT, Sampling(), key="a"))
+
+
+def test_an_error_in_a_whole_answer_is_passed_on(script: Script) -> None:
+    script.kind, script.parts = "application/json", ['{"error": {"message": "no such model"}}']
+    with pytest.raises(PortError, match="no such model"):
+        list(RemoteBrain(script.address, "m").stream(PROMPT, Sampling(), key="a"))

@@ -15,6 +15,7 @@ from fullduplex.lm.brain import Prefill, Prompt, never
 __all__ = ["RemoteBrain"]
 
 _MOST_ERROR_BYTES = 2_000
+_MOST_REPLY_BYTES = 1 << 20
 _MOST_LINE_BYTES = 1 << 20
 _ADVICE = {401: "check the API key", 403: "check the API key", 404: "check the address and the model's name"}
 
@@ -95,6 +96,9 @@ class RemoteBrain:
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
                 raise PortError(self._refusal(response))
+            if response.headers.get_content_type() == "application/json":  # a server that does not stream
+                yield _whole(response.read(_MOST_REPLY_BYTES + 1))
+                return
             for event in _events(response):
                 if event == "[DONE]" or cancelled():
                     return
@@ -145,6 +149,19 @@ def _events(response: http.client.HTTPResponse) -> Iterator[str]:
             data = []
     if data:
         yield "\n".join(data)
+
+
+def _whole(body: bytes) -> str:
+    """The reply in the one answer of a server that does not stream."""
+    if len(body) > _MOST_REPLY_BYTES:
+        raise PortError(f"the server sent a reply of more than {_MOST_REPLY_BYTES} bytes")
+    try:
+        document = json.loads(body)
+        if "error" in document:
+            raise PortError(f"the server reported: {document['error']}")
+        return str(document["choices"][0]["message"]["content"] or "")
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise PortError(f"the server sent no chat completion: {body[:200]!r}") from None
 
 
 def _piece(event: str) -> str:
