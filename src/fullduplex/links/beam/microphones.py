@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.links.beam.grid import exact_grid
+from fullduplex.links.beam.grid import checked_grid, exact_grid
 from fullduplex.links.beam.schedule import even_counts, schedule
 from fullduplex.links.beam.surface import Surface
 
-__all__ = ["Line", "arrive", "find_talker"]
+__all__ = ["Line", "arrive", "find_talker", "loudest_tone", "scan"]
 
 _SPEED_OF_SOUND = 343.0
 _WINDOW_S = 0.032
@@ -69,45 +69,50 @@ def arrive(
     return (heard + level * np.random.default_rng(seed).standard_normal(heard.shape)).astype(np.float32)
 
 
+def loudest_tone(heard_NT: NDArray[np.float32], line: Line, rate_hz: int) -> float:
+    """The loudest frequency in the upper half of those whose beam has one peak: up to a quarter of a wavelength's spacing.
+
+    Raises:
+        InputError: shapes that do not fit the line, too short a recording, or a line too short or coarse for the rate.
+    """
+    _check_shape(heard_NT, line)
+    top_hz = min(_SPEED_OF_SOUND / (4 * line.spacing_m), 0.45 * rate_hz)
+    low_hz = max(top_hz / 2, _SPEED_OF_SOUND / (line.microphones * line.spacing_m))
+    size = round(_WINDOW_S * rate_hz)
+    count = heard_NT.shape[1] // size
+    if count < 1:
+        raise InputError(f"the recording has {heard_NT.shape[1]} samples; expected at least {size}")
+    frequency_hz = np.fft.rfftfreq(size, 1 / rate_hz)
+    inside = (frequency_hz >= low_hz) & (frequency_hz <= top_hz)
+    if not inside.any():
+        raise InputError(
+            f"{line.microphones} microphones {line.spacing_m} m apart resolve nothing from {low_hz:.0f} to {top_hz:.0f} Hz; "
+            "expected more microphones, or a higher sampling rate"
+        )
+    window_WT = heard_NT[0, : count * size].reshape(count, size) * np.hanning(size)
+    level_F = np.square(np.abs(np.fft.rfft(window_WT, axis=1))).mean(axis=0)
+    return float(frequency_hz[np.where(inside, level_F, -1.0).argmax()])
+
+
 def find_talker(
     heard_NT: NDArray[np.float32], line: Line, rate_hz: int, *, frequency_hz: float, budget: int, seed: int = 0
 ) -> float:
     """Direction (a sine) of the talker with at most `budget` looks of 32 ms at the beam's power.
 
-    Looks fall on windows drawn at random among those in which the frequency is loud enough to be heard.
+    Looks fall on windows drawn at random from the louder half.
 
     Raises:
         InputError: shapes that do not fit the line, a frequency whose half wavelength is shorter than the spacing (the
-        beam would have a second peak), or too short a recording.
+        beam would have a second peak) or whose wavelength is longer than the line, or too short a recording.
     """
-    if heard_NT.ndim != 2 or heard_NT.shape[0] != line.microphones:
-        raise InputError(f"expected sound of {line.microphones} microphones, got shape {heard_NT.shape}")
-    surface = line.surface(frequency_hz)
-    assert surface.spacing is not None
-    if surface.spacing >= 0.5:
-        raise InputError(
-            f"{frequency_hz:g} Hz is too high for microphones {line.spacing_m} m apart: the beam has two peaks"
-        )
-    size = round(_WINDOW_S * rate_hz)
-    count = heard_NT.shape[1] // size
-    if count < 1 or budget < 1:
-        raise InputError(f"expected at least {size} samples and 1 look")
-    window_NWT = heard_NT[:, : count * size].reshape(line.microphones, count, size).astype(np.float64)
-    tone_T = np.exp(-2j * np.pi * frequency_hz / rate_hz * np.arange(size)) * np.hanning(size)
-    phasor_NW = window_NWT @ tone_T
-    level_W = np.square(np.abs(phasor_NW)).mean(axis=0)
-    loud = np.flatnonzero(level_W >= np.quantile(level_W, 0.5))
-    place_N = (np.arange(line.microphones) - (line.microphones - 1) / 2) * surface.spacing
-    grid_M = exact_grid(surface)
+    if budget < 1:
+        raise InputError(f"budget is {budget}; expected at least 1 look")
     draw = np.random.default_rng(seed)
+    grid_M, share_MW = _beams(heard_NT, line, rate_hz, frequency_hz)
 
     def look(arm: int, pilots: int) -> float:
         """Mean beam power beside the microphones' own in the same windows: the talker's loudness cancels."""
-        if pilots < 1:
-            return -np.inf
-        chosen = draw.choice(loud, pilots)
-        beam = np.exp(-2j * np.pi * place_N * grid_M[arm]) @ phasor_NW[:, chosen] / line.microphones
-        return float((np.square(np.abs(beam)) / level_W[chosen]).mean())
+        return float(share_MW[arm, draw.integers(0, share_MW.shape[1], pilots)].mean()) if pilots else -np.inf
 
     plan = schedule(grid_M.size, budget)
     low = 0
@@ -119,3 +124,54 @@ def find_talker(
     counts = even_counts(plan.pilots[-1], plan.sizes[-1])
     reports = [look(low + i, each) for i, each in enumerate(counts)]
     return float(grid_M[low + int(np.argmax(reports))])
+
+
+def scan(
+    heard_NT: NDArray[np.float32], line: Line, rate_hz: int, *, frequency_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Every beam of the grid, and its mean share of the microphones' power over all loud windows: the slow way.
+
+    Raises: InputError as `find_talker`.
+    """
+    grid_M, share_MW = _beams(heard_NT, line, rate_hz, frequency_hz)
+    return grid_M, share_MW.mean(axis=1)
+
+
+def _check_shape(heard_NT: NDArray[np.float32], line: Line) -> None:
+    if heard_NT.ndim != 2 or heard_NT.shape[0] != line.microphones:
+        raise InputError(f"expected sound of {line.microphones} microphones, got shape {heard_NT.shape}")
+
+
+def _beams(
+    heard_NT: NDArray[np.float32], line: Line, rate_hz: int, frequency_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The grid (M,), and each beam's power beside the microphones' in the louder half of the windows (M, W)."""
+    _check_shape(heard_NT, line)
+    if not 0 < frequency_hz <= rate_hz / 2:
+        raise InputError(f"frequency_hz is {frequency_hz}; expected above 0 and at most half of {rate_hz} Hz")
+    wavelength_m = _SPEED_OF_SOUND / frequency_hz
+    if line.spacing_m >= wavelength_m / 2:
+        raise InputError(
+            f"{frequency_hz:g} Hz is too high for microphones {line.spacing_m} m apart: the beam has two peaks"
+        )
+    if line.microphones * line.spacing_m < wavelength_m:
+        raise InputError(
+            f"{frequency_hz:g} Hz is too low for a line of {line.microphones * line.spacing_m:.3g} m: "
+            f"expected at least {_SPEED_OF_SOUND / (line.microphones * line.spacing_m):.0f} Hz"
+        )
+    surface = line.surface(frequency_hz)
+    size = round(_WINDOW_S * rate_hz)
+    count = heard_NT.shape[1] // size
+    if count < 1:
+        raise InputError(f"the recording has {heard_NT.shape[1]} samples; expected at least {size}")
+    window_NWT = heard_NT[:, : count * size].reshape(line.microphones, count, size).astype(np.float64)
+    tone_T = np.exp(-2j * np.pi * frequency_hz / rate_hz * np.arange(size)) * np.hanning(size)
+    phasor_NW = window_NWT @ tone_T
+    level_W = np.square(np.abs(phasor_NW)).mean(axis=0)
+    loud_W = (level_W >= np.quantile(level_W, 0.5)) & (level_W > 0)
+    if not loud_W.any():
+        raise InputError(f"the microphones hear nothing at {frequency_hz:g} Hz; expected sound there")
+    place_N = (np.arange(line.microphones) - (line.microphones - 1) / 2) * line.spacing_m / wavelength_m
+    grid_M = checked_grid(surface, exact_grid(surface))
+    steer_MN = np.exp(-2j * np.pi * grid_M[:, None] * place_N) / line.microphones
+    return grid_M, np.square(np.abs(steer_MN @ phasor_NW[:, loud_W])) / level_W[loud_W]
