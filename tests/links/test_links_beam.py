@@ -233,7 +233,7 @@ def test_a_trial_does_not_depend_on_how_many_there_are() -> None:
         one, other = (align(config(), method, directions, seed=3) for directions in (few, many))
         assert np.array_equal(one.gradient_B2, other.gradient_B2[:10])
     for law in ("gaussian", "rssi"):  # rounded reports tie, and a tie in one trial must not move the others
-        tied = config(noise=Noise(law=law, sigma=0.02, step_db=3.0), budget=60)
+        tied = config(noise=Noise(law=law, sigma=0.02, step_db=3.0), budget=60)  # type: ignore[arg-type]
         one, other = (align(tied, "hierarchical", directions, seed=3) for directions in (few, many))
         assert np.array_equal(one.gradient_B2, other.gradient_B2[:10])
         one, other = (align(tied, "holobeam", directions, seed=3) for directions in (few, many))

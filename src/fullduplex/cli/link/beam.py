@@ -122,8 +122,8 @@ def main(argv: list[str]) -> int:
 
 def _print(rows: list[Row], shape: Unimodality, other: SecondPath | None) -> None:
     if not shape.holds:
-        print(f"warning: only {100 * shape.share:.1f} % of directions are unimodal on this grid (elements more than a quarter of "
-              "a wavelength apart?); elimination has no guarantee here")  # fmt: skip
+        print(f"warning: only {100 * shape.share:.1f} % of directions are unimodal on this grid (elements more than a quarter "
+              "of a wavelength apart?); elimination has no guarantee here")  # fmt: skip
     print(f"{'method':<19}{'SNR':>6}{'pilots':>8}{'not the best beam':>25}{'power kept':>12}{'bits/symbol':>13}")
     for row in rows:
         error = f"{row.error:.3f} ({row.error_low:.3f} to {row.error_high:.3f})"

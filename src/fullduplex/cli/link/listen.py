@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.base.errors import InputError
 from fullduplex.base.units import EAR_RATE_HZ
-from fullduplex.links.beam.microphones import Line, arrive, find_talker, loudest_tone, scan
+from fullduplex.links.beam.microphones import Line, arrive, draw_beams, find_talker, loudest_tone, scan
 from fullduplex.recipes.sound_files import read_mono
 
 __all__ = ["main"]
@@ -69,7 +69,9 @@ def main(argv: list[str]) -> int:
         "beams": grid_M.size,
     }
     if arguments.out is not None:
-        _draw(grid_M, power_M, found, arguments)
+        draw_beams(
+            grid_M, power_M, found, arguments.out / "listen.png", looks=arguments.budget, degrees=arguments.degrees
+        )
     if arguments.json:
         print(json.dumps(told))
         return 0
@@ -97,27 +99,3 @@ def _heard(arguments: argparse.Namespace, line: Line) -> NDArray[np.float32]:
 
 def _degrees(direction: float) -> float:
     return math.degrees(math.asin(max(-1.0, min(1.0, direction))))
-
-
-def _draw(
-    grid_M: NDArray[np.float64], power_M: NDArray[np.float64], found: float, arguments: argparse.Namespace
-) -> None:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "talk") from None
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.plot(
-        [_degrees(float(beam)) for beam in grid_M], power_M, marker="o", ms=4, lw=1, label="every beam, whole file"
-    )
-    axes.axvline(_degrees(found), color="tab:red", label=f"found with {arguments.budget} looks")
-    if arguments.degrees is not None:
-        axes.axvline(arguments.degrees, color="black", linestyle=":", label="the talker")
-    axes.set_xlabel("degrees from straight ahead")
-    axes.set_ylabel("share of the microphones' power")
-    axes.legend(fontsize="small")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(arguments.out / "listen.png", dpi=120)

@@ -6,16 +6,17 @@ pilot is one window of the microphones' signals, beamformed at the frequency.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullduplex.base.errors import ConfigError, InputError
+from fullduplex.base.errors import ConfigError, InputError, MissingExtraError
 from fullduplex.links.beam.grid import checked_grid, exact_grid
 from fullduplex.links.beam.schedule import even_counts, schedule
 from fullduplex.links.beam.surface import Surface
 
-__all__ = ["Line", "arrive", "find_talker", "loudest_tone", "scan"]
+__all__ = ["Line", "arrive", "draw_beams", "find_talker", "loudest_tone", "scan"]
 
 _SPEED_OF_SOUND = 343.0
 _WINDOW_S = 0.032
@@ -175,3 +176,35 @@ def _beams(
     grid_M = checked_grid(surface, exact_grid(surface))
     steer_MN = np.exp(-2j * np.pi * grid_M[:, None] * place_N) / line.microphones
     return grid_M, np.square(np.abs(steer_MN @ phasor_NW[:, loud_W])) / level_W[loud_W]
+
+
+def draw_beams(
+    grid_M: NDArray[np.float64],
+    power_M: NDArray[np.float64],
+    found: float,
+    file: Path,
+    *,
+    looks: int,
+    degrees: float | None = None,
+) -> None:
+    """A PNG of what `scan` returned, the direction that `find_talker` chose, and the true one in degrees if it is known.
+
+    Raises: MissingExtraError without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "talk") from None
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(np.degrees(np.arcsin(grid_M)), power_M, marker="o", ms=4, lw=1, label="every beam, the louder half")
+    axes.axvline(np.degrees(np.arcsin(found)), color="tab:red", label=f"found with {looks} looks")
+    if degrees is not None:
+        axes.axvline(degrees, color="black", linestyle=":", label="the talker")
+    axes.set_xlabel("degrees from straight ahead")
+    axes.set_ylabel("share of the microphones' power")
+    axes.legend(fontsize="small")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
