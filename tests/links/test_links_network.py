@@ -197,6 +197,19 @@ def test_thermal_links_have_two_bounds() -> None:
     assert edge_low.rate.bits_per_use == pytest.approx(low.rate.bits_per_use)
 
 
+def test_bounds_that_meet_are_exact_whatever_lies_beside_the_bottleneck() -> None:
+    """x - y is thermal and wide, y - z is pure loss and narrow: y - z decides, and its rate is reached."""
+    wide = Link(a="x", b="y", channel=ThermalLoss(loss_db=1.0, mean_photons=0.01))
+    network = Network(links=(wide, pure("y", "z", 10.0)), stations={"y": Station(emit_db=1.0)})
+    for ask in (single_path, multi_path):
+        for side in ("upper", "lower"):
+            assert ask(network, "x", "z", side=side).rate.kind == "exact"
+            assert ask(network, "x", "z", side=side).rate.bits_per_use == float(capacity_from_db(11.0))
+            assert ask(network, "x", "z", side=side, reading="edge").rate.kind == side
+        across = ask(Network(links=(wide, pure("y", "z", 0.01))), "x", "z")
+        assert across.rate.kind == "upper"
+
+
 def test_a_link_of_unknown_bound_is_bounded_by_the_cuts_it_is_not_in() -> None:
     unknown = Link(a="r", b="b", channel=Measured(bits_per_use=0.1))
     network = Network(links=(pure("a", "r", 10.0), unknown))
