@@ -131,6 +131,21 @@ def test_the_widest_path_is_the_best_of_all_simple_paths(num_nodes: int) -> None
             assert found.nodes == found.edges == ()
 
 
+@given(st.lists(edges, max_size=40))
+def test_no_wider_path_exists_and_the_path_is_as_wide_as_said(listed: list[tuple[int, int, float, float]]) -> None:
+    """Certificate: edges wider than the answer do not join the ends, and the edges of the answer have its width."""
+    tails, heads, there, back = ([edge[part] for edge in listed] for part in range(4))
+    graph = make_graph(8, tails, heads, there, back)  # pyright: ignore[reportArgumentType]
+    found = widest_path(graph, 0, 7)
+    reached = {0}
+    for _ in range(8):
+        reached |= {b for a, b, bits, _ in listed if a in reached and bits > found.width}
+        reached |= {a for a, b, _, bits in listed if b in reached and bits > found.width}
+    assert 7 not in reached
+    carried = [there[e] if tails[e] == a else back[e] for a, e in zip(found.nodes, found.edges, strict=False)]
+    assert min(carried, default=0.0) == found.width
+
+
 def test_networkx_agrees() -> None:
     networkx = pytest.importorskip("networkx")
     rng = np.random.default_rng(5)
