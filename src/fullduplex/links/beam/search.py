@@ -71,8 +71,11 @@ def _best(report_BA: Float, draw: np.random.Generator) -> tuple[Int, NDArray[np.
     The chance is drawn whether it is needed or not: a trial must not depend on ties in the others.
     """
     top_BA = report_BA == report_BA.max(axis=1, keepdims=True)
-    chance_BA = np.where(top_BA, draw.random(report_BA.shape), -1.0)
-    return chance_BA.argmax(axis=1), top_BA.sum(axis=1) > 1
+    chance_BA = draw.random(report_BA.shape, np.float32)
+    tie_B = top_BA.sum(axis=1) > 1
+    if not tie_B.any():
+        return report_BA.argmax(axis=1), tie_B
+    return np.where(top_BA, chance_BA, -1.0).argmax(axis=1), tie_B
 
 
 def _says_nothing(report_BA: Float) -> NDArray[np.bool_]:
