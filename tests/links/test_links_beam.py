@@ -274,6 +274,13 @@ def test_the_parametric_end_goes_beyond_the_grid() -> None:
     assert refined.pilots <= 400
 
 
+def test_the_parametric_end_stays_inside_at_the_ends_of_the_grid() -> None:
+    edge = exact_grid(Surface(size=32))[[0, -1]]
+    direction = np.array([[edge[0] + 0.25 / 32, 0.2], [edge[1] - 0.25 / 32, -0.4]])
+    refined = align(config(budget=400, noise=noise_from_snr(90), refine=True), "sweep-fan", direction, seed=0)
+    assert np.abs(refined.gradient_B2 - direction).max() < 0.1 / 32
+
+
 def test_pilots_cost_symbols() -> None:
     rows = study(config(), snrs_db=(90.0,), budgets=(100, 5000), methods=("hierarchical",), trials=200, frame=10_000)
     assert best_budget(rows) == {("hierarchical", 90.0): 100}

@@ -35,6 +35,14 @@ def test_a_talker_is_found_by_ear(direction: float) -> None:
     assert 0 < power.max() <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("direction", [-0.7, -0.31, 0.02, 0.3, 0.5])
+def test_a_talker_between_two_beams_is_placed_there(direction: float) -> None:
+    line = Line(microphones=16, spacing_m=0.04)
+    heard = arrive(noise_talker(), line, direction, RATE_HZ, noise_db=20, seed=1)
+    found = find_talker(heard, line, RATE_HZ, frequency_hz=2100, budget=150, seed=2, refine=True)
+    assert abs(found - direction) <= 0.15 / line.surface(2100).size
+
+
 def test_arrival_is_a_delay() -> None:
     """Broadside all microphones hear the same; endfire each hears the next one's sound spacing / c later."""
     line = Line(microphones=4, spacing_m=343.0 / RATE_HZ)

@@ -16,8 +16,8 @@ from fullduplex.recipes.sound_files import read_mono
 __all__ = ["main"]
 
 _EXAMPLES = """examples:
-  fullduplex link beam listen talker.wav --degrees 25       # one channel: the line is simulated around it
-  fullduplex link beam listen array.wav --recorded          # one channel for each microphone, in order
+  fullduplex link beam listen talker.wav --degrees 25            # one channel: the line is simulated around it
+  fullduplex link beam listen array.wav --recorded --refine      # one channel for each microphone, in order
   fullduplex link beam listen talker.wav --degrees 25 --budget 60 --out figures"""
 
 
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--frequency-hz", type=float, metavar="HZ", help="default: the loudest the line resolves well")
     parser.add_argument("--budget", type=int, default=150, metavar="T", help="looks (default: 150)")
+    parser.add_argument("--refine", action="store_true", help="end between two beams, with the parametric estimator")
     parser.add_argument("--seed", type=int, default=0, help="noise and windows (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write listen.png there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -57,7 +58,13 @@ def main(argv: list[str]) -> int:
     heard_NT = _heard(arguments, line)
     frequency_hz = arguments.frequency_hz or loudest_tone(heard_NT, line, EAR_RATE_HZ)
     found = find_talker(
-        heard_NT, line, EAR_RATE_HZ, frequency_hz=frequency_hz, budget=arguments.budget, seed=arguments.seed
+        heard_NT,
+        line,
+        EAR_RATE_HZ,
+        frequency_hz=frequency_hz,
+        budget=arguments.budget,
+        seed=arguments.seed,
+        refine=arguments.refine,
     )
     grid_M, power_M = scan(heard_NT, line, EAR_RATE_HZ, frequency_hz=frequency_hz)
     told = {

@@ -274,12 +274,14 @@ class _Run:
         for axis in (0, 1):
             grid, arm_B = self.grids[axis], chosen[axis]
             other_B = self._at(1 - axis, chosen[1 - axis])
-            near_B3 = np.clip(arm_B[:, None] + np.array([-1, 0, 1]), 0, grid.size - 1)
+            wanted_B3 = arm_B[:, None] + np.array([-1, 0, 1])
+            near_B3 = np.clip(wanted_B3, 0, grid.size - 1)
             true_B3 = np.take_along_axis(self.gains[axis], near_B3, axis=1) * other_B[:, None]
             count = kept // 6
             self.used += 3 * count
             report_B3 = self.config.noise.observe(true_B3, count, self.draw)
             root_B3 = np.sqrt(np.maximum(_power(report_B3, self.config.noise), 0.0))
+            root_B3 = np.where(wanted_B3 == near_B3, root_B3, 0.0)  # beyond the end of the grid there is no neighbour
             right_B = root_B3[:, 2] >= root_B3[:, 0]
             beside_B = np.where(right_B, root_B3[:, 2], root_B3[:, 0])
             share_B = beside_B / np.maximum(beside_B + root_B3[:, 1], 1e-300)
