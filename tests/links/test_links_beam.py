@@ -343,6 +343,7 @@ def test_the_bound_falls_exponentially_in_pilots() -> None:
         lambda: Noise(sigma=-1.0),
         lambda: Noise(sigma=float("nan")),
         lambda: Noise(law="loud"),  # type: ignore[arg-type]
+        lambda: noise_from_snr(float("nan")),
         lambda: AlignConfig(budget=0),
         lambda: AlignConfig(first_share=1.0),
         lambda: AlignConfig(fan=2.0),

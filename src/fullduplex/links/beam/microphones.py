@@ -64,7 +64,7 @@ def arrive(
         raise InputError(f"direction is {direction}; expected a sine, -1 to 1")
     place_N = (np.arange(line.microphones) - (line.microphones - 1) / 2) * line.spacing_m
     delay_N = -direction * place_N / _SPEED_OF_SOUND
-    size = 2 * sound.size
+    size = 1 << (2 * sound.size - 1).bit_length()  # twice as long, so that nothing wraps around, and fast to transform
     turn_NF = np.exp(-2j * np.pi * delay_N[:, None] * np.fft.rfftfreq(size, 1 / rate_hz)[None, :])
     heard = np.fft.irfft(np.fft.rfft(sound, size)[None, :] * turn_NF, size)[:, : sound.size]
     level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) * 10 ** (-noise_db / 20)
