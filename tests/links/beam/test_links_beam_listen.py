@@ -12,7 +12,7 @@ from fullduplex.cli.main import main
 from fullduplex.links.beam.microphones import Line, arrive, find_talker, loudest_tone, scan
 
 RATE_HZ = 16_000
-SPEECH = Path(__file__).parents[2] / "src" / "fullduplex" / "evaluate" / "clips" / "interruption-01-m1.flac"
+SPEECH = Path(__file__).parents[3] / "src" / "fullduplex" / "evaluate" / "clips" / "interruption-01-m1.flac"
 
 
 def draw(seed: int = 0) -> np.random.Generator:
