@@ -9,7 +9,7 @@ from fullduplex.links.beam.align import AlignConfig, align, random_directions
 from fullduplex.links.beam.bound import error_bound
 from fullduplex.links.beam.grid import check_unimodal, exact_grid
 from fullduplex.links.beam.microphones import Line, arrive, find_talker
-from fullduplex.links.beam.noise import noise_from_snr
+from fullduplex.links.beam.noise import Noise, noise_from_snr
 from fullduplex.links.beam.surface import Surface, gain
 
 surface = Surface(size=32)  # wavelengths along each axis: 65 x 65 beams
@@ -25,8 +25,9 @@ for method in ("holobeam", "holobeam-fan", "halving-fan", "hierarchical"):
 
 small = Surface(size=4)
 power = gain(small, 0.13 - exact_grid(small)) ** 2
+reports = Noise(law="gaussian", sigma=0.05)
 for budget in (1000, 10_000, 100_000):
-    print(f"{budget} pilots: the error of one axis is at most {error_bound(power, budget, 0.05):.2g}")
+    print(f"{budget} pilots: the error of one axis is at most {error_bound(power, budget, reports):.2g}")
 
 rate_hz, line = 16_000, Line(microphones=16, spacing_m=0.04)
 talker = np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)

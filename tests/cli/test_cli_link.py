@@ -49,6 +49,21 @@ def test_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert total == pytest.approx(found["composed"]["multi_path"]["bits_per_use"], rel=1e-12)
 
 
+def test_network_with_bounds_that_do_not_meet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("a,b,length_km,mean_photons\nx,y,30,0.05\ny,z,20,0.01\n", encoding="utf-8")
+    (tmp_path / "s.csv").write_text("name,receive_db\ny,1\n", encoding="utf-8")
+    question = ("network", str(tmp_path / "n.csv"), "--stations", str(tmp_path / "s.csv"), "--from", "x", "--to", "z")
+    found = json.loads(asked(capsys, *question, "--clock-hz", "1e6", "--json"))
+    for reading in ("composed", "edge"):
+        for way in ("single_path", "multi_path"):
+            high, low = found[reading][way], found[reading]["lower"][way]
+            assert (high["kind"], low["kind"]) == ("upper", "lower")
+            assert 0 < low["bits_per_use"] < high["bits_per_use"]
+            assert high["bits_per_s"] == pytest.approx(1e6 * high["bits_per_use"])
+    out = asked(capsys, *question)
+    assert out.count("(lower, two-way") == 4 and out.count("(upper, two-way") == 4
+
+
 def test_plan(capsys: pytest.CaptureFixture[str]) -> None:
     out = asked(capsys, "plan", "--kbit-s", "24", "--clock-hz", "1e9", "--station-db", "2", "--length-km", "1000")
     assert "48000 bits of key a second" in out
@@ -59,6 +74,20 @@ def test_plan(capsys: pytest.CaptureFixture[str]) -> None:
     # 200 dB in spans of at most 44.78 - 2 dB: 4.67 of them, so five spans and four stations.
     assert found["fewest_stations"] == 4
     assert "no number of such stations" in asked(capsys, "plan", "--station-db", "60", "--length-km", "1000")
+
+
+def test_the_plan_is_drawn_and_places_its_stations(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = asked(capsys, "plan", "--station-db", "2", "--length-km", "1000", "--out", str(tmp_path))
+    assert "spans of 198.0, 198.0, 198.0, 198.0, 208.0 km" in out
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    rows = (tmp_path / "plan.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith('"distance between the ends, km",0 stations,1 stations')
+    # The curve of no station crosses 1 at its reach, 223.9 km.
+    points = [[float(value) for value in row.split(",")] for row in rows[1:]]
+    assert max(km for km, share, *_ in points if share >= 1) <= 223.9 < min(km for km, share, *_ in points if share < 1)
+    found = json.loads(asked(capsys, "plan", "--station-db", "2", "--json"))
+    assert (found["kind"], found["strategy"]) == ("upper", "two-way")
 
 
 def test_figure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -82,6 +111,9 @@ def test_figure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (("network", "none.csv", "--from", "a", "--to", "b"), "none.csv"),
         (("network", NSFNET, "--from", "a", "--to", "2"), "source is 'a'"),
         (("network", NSFNET, "--from", "2", "--to", "2"), "both '2'"),
+        (("plan", "--out", f"{NSFNET}/folder"), "--out is"),
+        (("figure", "all", "--out", NSFNET), "--out is"),
+        (("beam", "--out", NSFNET), "--out is"),
         (("plan", "--kbit-s", "0"), "bits_per_s"),
         (("plan", "--clock-hz", "-1"), "clock_hz"),
         (("plan", "--db-per-km", "0"), "db_per_km"),
@@ -92,7 +124,9 @@ def test_mistakes_are_named(arguments: tuple[str, ...], says: str, capsys: pytes
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [(), ("chain",), ("dance",), ("plan", "--stations", "a,b")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("chain",), ("dance",), ("plan", "--stations", "a,b"), ("chain", "--spans-km", "3,,4")]
+)
 def test_bad_usage_exits_with_two(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["link", *arguments])

@@ -66,12 +66,24 @@ def test_the_limit_is_reached_and_never_passed(tau: float) -> None:
         assert last <= bits <= limit
         last = bits
     assert last == pytest.approx(limit, abs=1e-9, rel=1e-9)
+    counts = np.unique(np.geomspace(1, 1e7, 3000).astype(np.int64))
+    rates = capacity_from_db(TOTAL_DB / (counts + 1) + station.loss_db)
+    assert (np.diff(rates) >= 0).all() and rates[-1] <= limit
+
+
+@given(st.floats(0, 60), st.floats(0, 2000), st.integers(1, 10_000_000), st.sampled_from(["two-way", "one-way"]))
+def test_no_number_of_stations_passes_the_limit(station_db: float, total_db: float, count: int, strategy: str) -> None:
+    station = Station(receive_db=station_db)
+    bits = float(capacity_from_db(worst_link_db(total_db, count, station), strategy))  # pyright: ignore[reportArgumentType]
+    assert bits <= station_limit(station_db, strategy).bits_per_use  # pyright: ignore[reportArgumentType]
 
 
 def test_one_way_through_stations_of_one_half_is_exactly_nothing() -> None:
     station = Station.of_transmissivity(0.5)
     for count in (1, 2, 10, 1000):
         assert chain_rate(even_chain(TOTAL_DB, count, station), strategy="one-way").bits_per_use == 0.0
+    every = [worst_link_db(TOTAL_DB, count, station) for count in (*range(1, 3000), 10**6, 10**7, 10**13)]
+    assert not capacity_from_db(every, "one-way").any()
     assert station_limit(station.loss_db, "one-way").bits_per_use == 0.0
 
 

@@ -1,6 +1,7 @@
 """Channels: published values, where the bounds must meet, composition, and the bound that nobody knows."""
 
 import math
+from decimal import Decimal, getcontext
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,60 @@ def test_loss_merges_as_the_covariance_says(emit_db: float, span_db: float, rece
     total = transmissivity_from_db(merged.loss_db)
     assert total == pytest.approx(tau_e * eta * tau_d, rel=1e-9)
     assert (1 - total) * (2 * merged.mean_photons + 1) == pytest.approx(noise, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("bias", [2.0**-500, 2.0**-40, 1e-3, 0.0999, 0.1001, 0.5])
+def test_dephasing_near_one_half_keeps_its_digits(bias: float) -> None:
+    """1 - H2((1 - b) / 2) = b^2 / (2 ln 2) + b^4 / (12 ln 2) + ..., here with 60 digits from the definition."""
+    getcontext().prec = 60
+    p = (1 - bias) / 2
+    exact_bias = 1 - 2 * p
+    if exact_bias < 1e-6:
+        expected = exact_bias**2 / (2 * math.log(2))
+    else:
+        wide = Decimal(p)
+        expected = float(1 + (wide * wide.ln() + (1 - wide) * (1 - wide).ln()) / Decimal(2).ln())
+    assert Dephasing(probability=p).limits("two-way")[0] == pytest.approx(expected, rel=1e-12, abs=0)
+    assert Dephasing(probability=1 - p).limits("one-way")[0] == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("gain", [1 + 2.0**-40, 1.5, 1e8, 1e300])
+def test_the_amplifier_keeps_its_digits_for_any_gain(gain: float) -> None:
+    getcontext().prec = 400
+    expected = float((Decimal(gain) / (Decimal(gain) - 1)).ln() / Decimal(2).ln())
+    assert Amplifier(gain=gain).limits("two-way")[0] == pytest.approx(expected, rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("exponent", [-300, -100, -20, -3])
+def test_thermal_bounds_at_tiny_transmissivity_agree_with_long_arithmetic(exponent: int) -> None:
+    """-log2((1 - eta) eta^n) - h(n) with n a hundredth of eta: every term is tiny, none may round away."""
+    getcontext().prec = 700
+    eta = Decimal(10) ** exponent
+    photons = float(eta) / 100
+    wide = Decimal(photons)
+    entropy = (wide + 1) * (wide + 1).ln() - wide * wide.ln()
+    upper = float((-(1 - eta).ln() - wide * eta.ln() - entropy) / Decimal(2).ln())
+    found = ThermalLoss(loss_db=-10.0 * exponent, mean_photons=photons).limits("two-way")
+    assert found[1] == pytest.approx(upper, rel=1e-9, abs=0)
+    lower = float((-(1 - eta).ln() - entropy) / Decimal(2).ln())
+    assert found[0] == pytest.approx(max(0.0, lower), rel=1e-9, abs=0)
+
+
+@given(st.floats(1, 50), st.floats(0, 3), st.floats(0, 30), st.floats(0, 1), st.floats(0, 0.2))
+def test_worse_channels_never_carry_more(
+    gain: float, photons: float, loss_db: float, probability: float, more: float
+) -> None:
+    pairs: list[tuple[Channel, Channel]] = [
+        (Amplifier(gain=gain, mean_photons=photons), Amplifier(gain=gain + more, mean_photons=photons)),
+        (Amplifier(gain=gain, mean_photons=photons), Amplifier(gain=gain, mean_photons=photons + more)),
+        (ThermalLoss(loss_db=loss_db, mean_photons=photons), ThermalLoss(loss_db=loss_db, mean_photons=photons + more)),
+        (Erasure(probability=probability), Erasure(probability=min(1.0, probability + more))),
+        (Dephasing(probability=probability / 2), Dephasing(probability=min(0.5, probability / 2 + more))),
+    ]
+    for better, worse in pairs:
+        for strategy in ("two-way", "one-way"):
+            for side in (0, 1):
+                assert worse.limits(strategy)[side] <= better.limits(strategy)[side] * (1 + 1e-9) + 1e-12
 
 
 def test_loss_merges_with_loss_only() -> None:

@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fullduplex.base.errors import InputError
-from fullduplex.links.flow import Flow, max_flow
+from fullduplex.links.flow import Flow, max_flow, max_flow_ref
 from fullduplex.links.graph import Graph, make_graph
 from fullduplex.links.widest import widest_path
 
@@ -74,6 +76,45 @@ def test_the_flow_is_the_least_of_all_cuts(num_nodes: int, one_way: bool) -> Non
         check_flow(graph, found, 0, num_nodes - 1)
 
 
+def test_every_graph_on_five_nodes_and_every_cut_of_it() -> None:
+    """All 1024 sets of edges, with capacities that are sums of no two sets of the others."""
+    pairs = list(itertools.combinations(range(5), 2))
+    for chosen in range(2 ** len(pairs)):
+        kept = [number for number in range(len(pairs)) if chosen >> number & 1]
+        tails, heads = ([pairs[number][end] for number in kept] for end in (0, 1))
+        bits = [1.0 + 2.0**-number for number in kept]
+        graph = make_graph(5, tails, heads, bits, bits)
+        assert max_flow(graph, 0, 4).value == least_cut(graph, 0, 4)
+
+
+edges = st.tuples(
+    st.integers(0, 7), st.integers(0, 7), *[st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-300, 1e3))] * 2
+)
+
+
+@given(st.lists(edges, max_size=24))
+def test_the_fast_search_and_its_slow_twin_agree(listed: list[tuple[int, int, float, float]]) -> None:
+    """To 1e-9 of the value, on capacities from 1e-300 to 1000; each with its own certificate."""
+    tails, heads, there, back = ([edge[part] for edge in listed] for part in range(4))
+    graph = make_graph(8, tails, heads, there, back)  # pyright: ignore[reportArgumentType]
+    fast, slow = max_flow(graph, 0, 7), max_flow_ref(graph, 0, 7)
+    assert fast.value == pytest.approx(slow.value, rel=1e-9, abs=0)
+    for found in (fast, slow):
+        check_flow(graph, found, 0, 7)
+
+
+@given(st.lists(edges, min_size=1, max_size=24), st.integers(0, 23), st.floats(0, 10))
+def test_more_capacity_never_carries_less(listed: list[tuple[int, int, float, float]], which: int, more: float) -> None:
+    tails, heads, there, back = ([edge[part] for edge in listed] for part in range(4))
+    before = make_graph(8, tails, heads, there, back)  # pyright: ignore[reportArgumentType]
+    there[which % len(listed)] += more
+    after = make_graph(8, tails, heads, there, back)  # pyright: ignore[reportArgumentType]
+    assert max_flow(after, 0, 7).value >= max_flow(before, 0, 7).value * (1 - 1e-12)
+    assert max_flow(after, 0, 7).value <= max_flow(before, 0, 7).value * (1 + 1e-12) + more * (1 + 1e-12)
+    assert widest_path(after, 0, 7).width >= widest_path(before, 0, 7).width
+    assert widest_path(before, 0, 7).width <= max_flow(before, 0, 7).value * (1 + 1e-12)
+
+
 @pytest.mark.parametrize("num_nodes", range(2, 8))
 def test_the_widest_path_is_the_best_of_all_simple_paths(num_nodes: int) -> None:
     rng = np.random.default_rng(100 + num_nodes)
@@ -88,6 +129,21 @@ def test_the_widest_path_is_the_best_of_all_simple_paths(num_nodes: int) -> None
                 assert (a, b) in (ends, ends[::-1])
         else:
             assert found.nodes == found.edges == ()
+
+
+@given(st.lists(edges, max_size=40))
+def test_no_wider_path_exists_and_the_path_is_as_wide_as_said(listed: list[tuple[int, int, float, float]]) -> None:
+    """Certificate: edges wider than the answer do not join the ends, and the edges of the answer have its width."""
+    tails, heads, there, back = ([edge[part] for edge in listed] for part in range(4))
+    graph = make_graph(8, tails, heads, there, back)  # pyright: ignore[reportArgumentType]
+    found = widest_path(graph, 0, 7)
+    reached = {0}
+    for _ in range(8):
+        reached |= {b for a, b, bits, _ in listed if a in reached and bits > found.width}
+        reached |= {a for a, b, _, bits in listed if b in reached and bits > found.width}
+    assert 7 not in reached
+    carried = [there[e] if tails[e] == a else back[e] for a, e in zip(found.nodes, found.edges, strict=False)]
+    assert min(carried, default=0.0) == found.width
 
 
 def test_networkx_agrees() -> None:
@@ -122,6 +178,11 @@ def test_a_grid_with_many_ways_round() -> None:
     found = max_flow(graph, 0, side * side - 1)
     assert found.value == 2.0
     check_flow(graph, found, 0, side * side - 1)
+    uneven = np.random.default_rng(3).exponential(size=tails.size)
+    graph = make_graph(side * side, tails, heads, uneven, uneven)
+    found = max_flow(graph, side * 15 + 3, side * 15 + 26)
+    assert found.value == pytest.approx(max_flow_ref(graph, side * 15 + 3, side * 15 + 26).value, rel=1e-12)
+    check_flow(graph, found, side * 15 + 3, side * 15 + 26)
 
 
 def test_tiny_capacities_beside_large_ones_count() -> None:

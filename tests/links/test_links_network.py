@@ -59,14 +59,45 @@ def random_network(rng: np.random.Generator, num_nodes: int) -> Network:
     return Network(links=links, stations=stations)
 
 
-def test_for_one_route_composed_is_at_most_edge() -> None:
-    """The benchmark does the same on 100,000 networks."""
-    rng = np.random.default_rng(0)
-    for _ in range(1500):
-        network = random_network(rng, int(rng.integers(2, 8)))
-        composed = single_path(network, "0", "1").rate.bits_per_use
-        edge = single_path(network, "0", "1", reading="edge").rate.bits_per_use
-        assert composed <= edge * (1 + 1e-12)
+def widest_of_all(bits_BNN: np.ndarray, inside_BN: np.ndarray) -> np.ndarray:
+    """Widest path between every two nodes of B networks: Floyd's closure, and no path passes a node wider than its inside."""
+    for node in range(bits_BNN.shape[1]):
+        into = np.minimum(bits_BNN[:, :, node], inside_BN[:, node, None])
+        through = np.minimum(into[:, :, None], bits_BNN[:, None, node, :])
+        np.maximum(bits_BNN, through, out=bits_BNN)
+    return bits_BNN
+
+
+def test_for_one_route_composed_is_at_most_edge_in_a_hundred_thousand_networks() -> None:
+    """All at once over dense arrays, from node 0 to node 1; `single_path` agrees with the arrays on the first 400."""
+    rng, count, size = np.random.default_rng(0), 100_000, 6
+    receive_db, emit_db = rng.uniform(0, 8, (count, size)), rng.choice([0.0, 3.0], (count, size))
+    receive_db[:, :2] = emit_db[:, :2] = 0  # the ends are ideal
+    loss_db = np.triu(
+        np.where(rng.random((count, size, size)) < 0.4, rng.uniform(0, 30, (count, size, size)), np.inf), 1
+    )
+    loss_db += loss_db.transpose(0, 2, 1)
+    loss_db[:, range(size), range(size)] = np.inf
+    lossy = capacity_from_db(loss_db + emit_db[:, :, None] + receive_db[:, None, :])
+    composed = widest_of_all(lossy, np.full((count, size), np.inf))[:, 0, 1]
+    inside = capacity_from_db(np.maximum(receive_db, emit_db))
+    edge = widest_of_all(capacity_from_db(loss_db), inside)[:, 0, 1]
+    assert (composed <= edge * (1 + 1e-12)).all()
+    assert 0.5 < (composed > 0).mean() < 0.99 and (composed < edge).mean() > 0.3  # neither side of the test is empty
+    for number in range(400):
+        pairs = zip(
+            *np.nonzero(np.isfinite(np.triu(loss_db[number], 1)) & np.triu(np.ones((size, size), bool), 1)), strict=True
+        )
+        links = tuple(pure(str(a), str(b), float(loss_db[number, a, b])) for a, b in pairs)
+        stations = {
+            str(node): Station(receive_db=float(receive_db[number, node]), emit_db=float(emit_db[number, node]))
+            for node in range(size)
+        }
+        network = Network(links=links, stations=stations)
+        for reading, bits in (("composed", composed), ("edge", edge)):
+            assert single_path(network, "0", "1", reading=reading).rate.bits_per_use == pytest.approx(
+                bits[number], rel=1e-12
+            )
 
 
 def test_for_many_routes_composed_can_pass_edge_because_it_shares_nothing() -> None:
@@ -163,6 +194,19 @@ def test_thermal_links_have_two_bounds() -> None:
     assert (low.rate.bits_per_use, high.rate.bits_per_use) == pytest.approx((lower + via_c, upper + via_c))
     edge_low = multi_path(network, "a", "b", reading="edge", side="lower")
     assert edge_low.rate.bits_per_use == pytest.approx(low.rate.bits_per_use)
+
+
+def test_bounds_that_meet_are_exact_whatever_lies_beside_the_bottleneck() -> None:
+    """x - y is thermal and wide, y - z is pure loss and narrow: y - z decides, and its rate is reached."""
+    wide = Link(a="x", b="y", channel=ThermalLoss(loss_db=1.0, mean_photons=0.01))
+    network = Network(links=(wide, pure("y", "z", 10.0)), stations={"y": Station(emit_db=1.0)})
+    for ask in (single_path, multi_path):
+        for side in ("upper", "lower"):
+            assert ask(network, "x", "z", side=side).rate.kind == "exact"
+            assert ask(network, "x", "z", side=side).rate.bits_per_use == float(capacity_from_db(11.0))
+            assert ask(network, "x", "z", side=side, reading="edge").rate.kind == side
+        across = ask(Network(links=(wide, pure("y", "z", 0.01))), "x", "z")
+        assert across.rate.kind == "upper"
 
 
 def test_a_link_of_unknown_bound_is_bounded_by_the_cuts_it_is_not_in() -> None:

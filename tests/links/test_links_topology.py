@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.links.chains import Station
@@ -92,11 +94,53 @@ def test_graphml() -> None:
         (GRAPHML.format(kind="directed", length=""), "neither given"),
         (GRAPHML.format(kind="directed", length="1").replace('target="y"', 'target="q"'), "expected names of nodes"),
         (GRAPHML.format(kind="directed", length="1").replace("1.5", "-1.5"), "node y: receive_db"),
+        (GRAPHML.format(kind="directed", length="1").replace('<node id="x"/>', '<node id="y"/>'), "y is listed twice"),
+        (
+            GRAPHML.format(kind="directed", length="1").replace("<edge ", '<edge directed="maybe" '),
+            "one_direction is 'maybe'",
+        ),
     ],
 )
 def test_broken_graphml_is_refused(text: str, says: str) -> None:
     with pytest.raises(FormatError, match=says):
         network_from_graphml(text)
+
+
+def test_graphml_defaults_and_edges_with_a_direction_of_their_own() -> None:
+    text = GRAPHML.format(kind="undirected", length="50")
+    text = text.replace("<edge ", '<edge directed="true" ')
+    text = text.replace(
+        '<key id="d1" for="node" attr.name="receive_db" attr.type="double"/>',
+        '<key id="d1" for="node" attr.name="receive_db" attr.type="double"><default>3</default></key>'
+        '<key id="d4" for="edge" attr.name="db_per_km" attr.type="double"><default> 0.3 </default></key>',
+    )
+    network = network_from_graphml(text)
+    assert network.links[0].one_direction
+    assert network.links[0].channel == PureLoss(loss_db=15.0)
+    assert network.stations == {"x": Station(receive_db=3.0), "y": Station(receive_db=1.5)}
+
+
+@given(st.data())
+def test_whatever_is_in_a_file_it_is_read_or_refused(data: st.DataObject) -> None:
+    """Files cut off, with parts repeated or replaced by junk, and junk alone: a network or a typed error."""
+    whole = data.draw(st.sampled_from([LINKS, GRAPHML.format(kind="directed", length="50"), ""]))
+    start, stop = sorted(data.draw(st.tuples(st.integers(0, len(whole)), st.integers(0, len(whole)))))
+    junk = data.draw(
+        st.one_of(st.text(max_size=20), st.sampled_from([whole[start:stop] * 2, "nan", "-1", "1e999", "\0"]))
+    )
+    text = whole[:start] + junk + whole[stop:]
+    for read in (network_from_csv, network_from_graphml):
+        try:
+            network = read(text)
+        except FormatError as error:
+            assert str(error)
+        else:
+            assert network.links
+
+
+def test_networkx_refuses_what_is_no_graph() -> None:
+    with pytest.raises(InputError, match="graph is a list"):
+        network_from_networkx([("a", "b")])
 
 
 def test_networkx_graphs_of_every_kind_and_their_graphml(tmp_path: Path) -> None:

@@ -139,7 +139,9 @@ class Amplifier:
         """Lower and upper bound; classical messages back do not help a quantum-limited amplifier."""
         if self.gain == 1:
             return math.inf, math.inf
-        ideal = -math.log1p(-1 / self.gain) / math.log(2)
+        # log2(g / (g - 1)); near 1 the difference g - 1 is exact, far from it 1 / g is the small number.
+        near = self.gain < 2
+        ideal = (math.log(self.gain) - math.log(self.gain - 1) if near else -math.log1p(-1 / self.gain)) / math.log(2)
         if self.mean_photons == 0:
             return ideal, ideal
         entropy = entropy_of_mode(self.mean_photons)
@@ -160,9 +162,14 @@ class Dephasing:
 
     def limits(self, strategy: Strategy) -> tuple[float, float]:
         """Lower and upper bound, the same number."""
-        p = self.probability
-        bits = 1.0 if p in (0, 1) else 1 + (p * math.log(p) + (1 - p) * math.log1p(-p)) / math.log(2)
-        return max(0.0, bits), max(0.0, bits)
+        p, bias = self.probability, 1 - 2 * self.probability
+        if p in (0, 1):
+            bits = 1.0
+        elif abs(bias) > 0.1:
+            bits = 1 + (p * math.log(p) + (1 - p) * math.log1p(-p)) / math.log(2)
+        else:  # near one half the terms above cancel; the series in the bias does not
+            bits = math.fsum(bias ** (2 * k) / (2 * k * (2 * k - 1)) for k in range(1, 9)) / math.log(2)
+        return bits, bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ closed forms in `placement`.
 
 import csv
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.links.call import Call, reaches
 from fullduplex.links.chains import Station, station_limit
 from fullduplex.links.channels import PureLoss
 from fullduplex.links.loss import FIBRE_DB_PER_KM, capacity_from_db, loss_db_from_transmissivity
@@ -21,7 +22,7 @@ from fullduplex.links.network import Link, Network, multi_path, single_path
 from fullduplex.links.placement import overhead_db
 from fullduplex.links.rates import Strategy
 
-__all__ = ["FIGURES", "Curves", "diamond", "draw", "figure", "write_csv"]
+__all__ = ["FIGURES", "Curves", "call_over_distance", "diamond", "draw", "figure", "write_csv"]
 
 _TRANSMISSIVITIES = (1.0, 0.9, 0.7, 0.5, 0.1)
 _COUNTS = (0, 1, 2, 5, 10, 30)
@@ -110,6 +111,38 @@ def rate_over_station_transmissivity() -> Curves:
     )
 
 
+def call_over_distance(
+    call: Call,
+    counts: Sequence[int],
+    station: Station,
+    *,
+    strategy: Strategy = "two-way",
+    db_per_km: float = FIBRE_DB_PER_KM,
+) -> Curves:
+    """Seconds of call that a second of key-making secures at most, over the distance, for every number of stations.
+
+    The distances end where the farthest of them no longer keeps up, a half farther on; stations are equally spaced.
+
+    Raises: InputError as `reaches`.
+    """
+    rows = reaches(call, counts, station, strategy=strategy, db_per_km=db_per_km)
+    farthest_km = max((row.longest_km for row in rows if row.longest_km is not None), default=100.0)
+    length_km = np.linspace(0, 1.5 * max(farthest_km, 1.0), 301)[1:]
+    series: dict[str, tuple[float, ...]] = {}
+    for count in counts:
+        worst_db = length_km * db_per_km / (count + 1) + overhead_db(count, station)
+        share = capacity_from_db(worst_db, strategy) * call.clock_hz / call.key_bits_per_s
+        series[f"{count} stations"] = tuple(share.tolist())
+    series["any: keeps up with the call"] = (1.0,) * length_km.size
+    return Curves(
+        title=f"Stations that lose {station.loss_db:.3g} dB, {strategy} messages: no protocol secures more",
+        x_label="distance between the ends, km",
+        y_label="seconds of call per second of key",
+        x=tuple(length_km.tolist()),
+        series=series,
+    )
+
+
 FIGURES: Mapping[str, Callable[[], Curves]] = MappingProxyType(
     {
         "distance": rate_over_distance,
@@ -132,6 +165,7 @@ def figure(name: str) -> Curves:
 
 def write_csv(curves: Curves, path: Path) -> None:
     """One column for x and one for every series; the header names the units."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([curves.x_label, *curves.series])
@@ -161,9 +195,11 @@ def draw(curves: Curves, path: Path) -> None:
         axes.set_xscale("log")
     if curves.log_y:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(1e-12, axes.get_ylim()[0]))
     axes.set_title(curves.title)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path, dpi=120)

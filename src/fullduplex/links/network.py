@@ -113,7 +113,12 @@ def single_path(
     names = network.nodes
     links = tuple(edge % len(network.links) for edge in route.edges if edge < _num_link_edges(network, reading))
     visited = tuple(dict.fromkeys(names[node % len(names)] for node in route.nodes))
-    return BestRoute(rate=_rate(route.width, layout, strategy, reading, side), nodes=visited, links=links)
+    other = route.width if layout.exact else math.nan
+    if not layout.exact and not (reading == "edge" and layout.lossy):
+        across = _layout(network, (source, target), strategy, reading, _other(side))
+        other = _bits(widest_path(across.graph, across.source, across.target).width, across, _other(side))
+    rate = _rate(_bits(route.width, layout, side), other, (strategy, reading, side), layout)
+    return BestRoute(rate=rate, nodes=visited, links=links)
 
 
 def multi_path(
@@ -143,8 +148,12 @@ def multi_path(
     }
     link_edges = [edge for edge in found.cut if edge < num_link_edges]
     station_edges = [edge for edge in found.cut if edge >= num_link_edges]
+    other = found.value if layout.exact else math.nan
+    if not layout.exact and not (reading == "edge" and layout.lossy):
+        across = _layout(network, (source, target), strategy, reading, _other(side))
+        other = _bits(max_flow(across.graph, across.source, across.target).value, across, _other(side))
     return Multipath(
-        rate=_rate(found.value, layout, strategy, reading, side),
+        rate=_rate(_bits(found.value, layout, side), other, (strategy, reading, side), layout),
         flow=tuple(flow_N.tolist()),
         cut_links=tuple(edge % num_links for edge in link_edges),
         cut_stations=tuple(names[edge - num_link_edges] for edge in station_edges),
@@ -157,10 +166,20 @@ def _num_link_edges(network: Network, reading: Reading) -> int:
     return len(network.links) * (2 if reading == "edge" else 1)
 
 
-def _rate(bits: float, layout: _Layout, strategy: Strategy, reading: Reading, side: Side) -> Rate:
-    if math.isinf(bits) and not layout.known and side == "upper":
-        bits = math.nan  # the only way past every known cut is a link without a known upper bound
-    other = bits if layout.exact else math.nan
+def _other(side: Side) -> Side:
+    return "lower" if side == "upper" else "upper"
+
+
+def _bits(bits: float, layout: _Layout, side: Side) -> float:
+    """NaN for an upper bound where the only way past every known cut is a link without a known upper bound."""
+    return math.nan if side == "upper" and math.isinf(bits) and not layout.known else bits
+
+
+def _rate(bits: float, other: float, question: tuple[Strategy, Reading, Side], layout: _Layout) -> Rate:
+    """The bound that was asked for, labelled; `other` is the bound from the other side, NaN in a lossy "edge" reading:
+    there the two sides speak of different readings, and never count as one exact number.
+    """
+    strategy, reading, side = question
     lower, upper = (bits, other) if side == "lower" else (other, bits)
     assumes = assumption("composed" if side == "lower" else reading, layout.lossy)
     return labelled(lower, upper, strategy=strategy, side=side, assumes=assumes)

@@ -8,6 +8,7 @@ import csv
 import difflib
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -115,16 +116,18 @@ def network_from_graphml(text: str, *, name: str = "graph", db_per_km: float = F
     graph = root.find(f"{_GRAPHML}graph")
     if graph is None:
         raise FormatError(f"{name} holds no <graph> in the GraphML namespace; expected a GraphML file")
-    keys = {str(key.get("id")): str(key.get("attr.name")) for key in root.iter(f"{_GRAPHML}key")}
+    keys = _keys(root)
     directed = graph.get("edgedefault") == "directed"
-    stations = {
-        str(node.get("id")): _station(_data(node, keys), f"{name} node {node.get('id')}")
-        for node in graph.iter(f"{_GRAPHML}node")
-    }
-    links = []
+    stations: dict[str, Station] = {}
+    for node in graph.iter(f"{_GRAPHML}node"):
+        label = str(node.get("id"))
+        if label in stations:
+            raise FormatError(f"{name} node {label} is listed twice; keep one")
+        stations[label] = _station(_data(node, keys, "node"), f"{name} node {label}")
+    links: list[Link] = []
     for number, edge in enumerate(graph.iter(f"{_GRAPHML}edge")):
         where = f"{name} edge {number}"
-        row = {"one_direction": str(directed), **_data(edge, keys)}
+        row = {"one_direction": edge.get("directed", str(directed)), **_data(edge, keys, "edge")}
         a, b = str(edge.get("source")), str(edge.get("target"))
         if a not in stations or b not in stations:
             raise FormatError(f"{where} joins {a!r} and {b!r}; expected names of nodes of the file")
@@ -132,11 +135,36 @@ def network_from_graphml(text: str, *, name: str = "graph", db_per_km: float = F
     return _checked(Network(links=tuple(links), stations=stations), name)
 
 
-def _data(element: ElementTree.Element, keys: Mapping[str, str]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """A declared attribute: of nodes, edges or all, and the value of whoever has none of its own."""
+
+    name: str
+    owner: str
+    default: str | None
+
+
+def _keys(root: ElementTree.Element) -> dict[str, _Key]:
     return {
-        keys.get(str(item.get("key")), str(item.get("key"))): (item.text or "").strip()
-        for item in element.iter(f"{_GRAPHML}data")
+        str(key.get("id")): _Key(
+            name=str(key.get("attr.name", key.get("id"))),
+            owner=key.get("for", "all"),
+            default=key.findtext(f"{_GRAPHML}default"),
+        )
+        for key in root.iter(f"{_GRAPHML}key")
     }
+
+
+def _data(element: ElementTree.Element, keys: Mapping[str, _Key], owner: str) -> dict[str, object]:
+    found: dict[str, object] = {
+        key.name: key.default.strip()
+        for key in keys.values()
+        if key.default is not None and key.owner in (owner, "all")
+    }
+    for item in element.iter(f"{_GRAPHML}data"):
+        label = str(item.get("key"))
+        found[keys[label].name if label in keys else label] = (item.text or "").strip()
+    return found
 
 
 def network_from_networkx(graph: Any, *, db_per_km: float = FIBRE_DB_PER_KM) -> Network:
@@ -145,8 +173,11 @@ def network_from_networkx(graph: Any, *, db_per_km: float = FIBRE_DB_PER_KM) -> 
     Args:
         graph: edges with `length_km` or `loss_db`, nodes with `receive_db` and `emit_db` where they lose light.
 
-    Raises: FormatError for an edge without length or loss, or values that are no numbers.
+    Raises: FormatError for an edge without length or loss, or values that are no numbers. InputError for another object.
     """
+    missing = [part for part in ("is_directed", "nodes", "edges", "number_of_nodes") if not hasattr(graph, part)]
+    if missing:
+        raise InputError(f"graph is a {type(graph).__name__} without {missing[0]}; expected a NetworkX graph")
     directed = bool(graph.is_directed())
     stations = {str(node): _station(data, f"node {node}") for node, data in graph.nodes(data=True)}
     if len(stations) != graph.number_of_nodes():

@@ -9,13 +9,14 @@ from typing import cast
 
 from fullduplex.base.errors import InputError
 from fullduplex.cli.link import beam
+from fullduplex.cli.link.output import make_folder
 from fullduplex.links.call import Call, reaches, talk_share
-from fullduplex.links.chains import Chain, Station, chain_rate, even_chain, fibre_loss_db, station_limit
+from fullduplex.links.chains import Chain, Station, assumption, chain_rate, even_chain, fibre_loss_db, station_limit
 from fullduplex.links.channels import fibre
-from fullduplex.links.figures import FIGURES, draw, figure, write_csv
+from fullduplex.links.figures import FIGURES, call_over_distance, draw, figure, write_csv
 from fullduplex.links.loss import FIBRE_DB_PER_KM, loss_db_from_transmissivity
 from fullduplex.links.network import BestRoute, Multipath, Network, multi_path, single_path
-from fullduplex.links.placement import break_even_station_db, fewest_stations
+from fullduplex.links.placement import break_even_station_db, fewest_stations, place
 from fullduplex.links.rates import Rate, Reading, Strategy
 from fullduplex.links.topology import read_network
 
@@ -25,18 +26,53 @@ _READINGS: tuple[Reading, ...] = ("composed", "edge")
 _STRATEGIES: tuple[Strategy, ...] = ("two-way", "one-way")
 
 
+_WORDS = """words:
+  two-way, one-way   whether the stations may send classical messages both ways, or only along with the light
+  composed           nothing is corrected inside a station: its losses belong to the links beside it
+  edge               the inside of a station is a link of its own, which any protocol may cross
+  exact, upper, lower   reached and never passed; never passed; reached"""
+
+_CHAIN = """examples:
+  fullduplex link chain --length-km 300 --stations 10 --transmissivity 0.9
+  fullduplex link chain --spans-km 80,120,60 --station-db 2 --emit-db 1 --clock-hz 1e9
+  fullduplex link chain --length-km 50 --photons 0.01 --json"""
+
+_NETWORK = """the file:
+  .csv      a,b,length_km          one link a line; or loss_db for length_km; and, if wanted, db_per_km, mean_photons,
+                                   one_direction
+  .graphml  the same names as attributes of edges; receive_db and emit_db of nodes
+
+examples:
+  fullduplex link network docs/data/nsfnet.csv --from 2 --to 14
+  fullduplex link network plant.csv --stations stations.csv --from Oslo --to Prague --strategy one-way"""
+
+_PLAN = """example: how far can a call of 24 kbit/s each way go that nobody can ever decrypt?
+  fullduplex link plan --kbit-s 24 --clock-hz 1e9 --station-db 2 --stations 0,1,2,5,10 --length-km 1000 --out figures"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fullduplex link",
         description="Limits of quantum links with lossy repeater stations (arXiv:2110.10168): what no protocol can pass. "
         "A calculator, not a simulator: rates are bits per use of the link, and bits per second once a clock is given.",
+        epilog=f"{_WORDS}\n\n`fullduplex link COMMAND --help` has examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="chain|network|plan|figure|beam")
-    _add_chain(commands.add_parser("chain", help="one line of stations between two ends"))
-    _add_network(commands.add_parser("network", help="best route and all routes through a CSV or GraphML network"))
-    _add_plan(commands.add_parser("plan", help="how far a one-time-pad voice call reaches; how many stations it needs"))
+
+    def command(name: str, what: str, epilog: str) -> argparse.ArgumentParser:
+        raw = argparse.RawDescriptionHelpFormatter
+        return commands.add_parser(name, help=what, description=what, epilog=epilog, formatter_class=raw)
+
+    _add_chain(command("chain", "one line of stations between two ends", f"{_WORDS}\n\n{_CHAIN}"))
+    _add_network(
+        command("network", "best route and all routes through a CSV or GraphML network", f"{_NETWORK}\n\n{_WORDS}")
+    )
+    _add_plan(command("plan", "how far a one-time-pad voice call reaches; how many stations it needs", _PLAN))
     commands.add_parser("beam", help="align a holographic surface with a fixed number of pilots", add_help=False)
-    figures = commands.add_parser("figure", help="the paper's statements as CSV and PNG")
+    figures = command(
+        "figure", "the paper's statements as CSV and PNG", "example:\n  fullduplex link figure all --out figures"
+    )
     figures.add_argument("name", choices=(*FIGURES, "all"))
     figures.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="default: figures")
     return parser
@@ -49,8 +85,8 @@ def _add_chain(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--spans-km", type=_numbers, metavar="KM,KM,…", help="unequal spans; sets the number of stations")
     parser.add_argument("--stations", type=int, default=0, metavar="N", help="between the ends (default: 0)")
     parser.add_argument("--photons", type=float, default=0.0, metavar="N", help="thermal photons in each span's fibre")
-    parser.add_argument("--clock-hz", type=float, metavar="HZ", help="uses in a second, for bits per second")
     _add_station(parser)
+    _add_clock(parser)
     _add_output(parser)
 
 
@@ -60,7 +96,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="target", required=True, metavar="NAME")
     parser.add_argument("--stations", type=Path, metavar="CSV", help="columns name,receive_db,emit_db")
     parser.add_argument("--strategy", choices=_STRATEGIES, default="two-way", help="default: two-way")
+    _add_clock(parser)
     _add_output(parser)
+
+
+def _add_clock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clock-hz", type=float, metavar="HZ", help="uses in a second, for bits per second")
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +111,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stations", type=_counts, default=(0, 1, 2, 5, 10), metavar="N,N,…", help="numbers to try")
     parser.add_argument("--length-km", type=float, metavar="KM", help="also: what it takes to reach this far")
     parser.add_argument("--strategy", choices=_STRATEGIES, default="two-way", help="default: two-way")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write plan.csv and plan.png there")
     _add_station(parser)
     _add_output(parser)
 
@@ -88,11 +130,19 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(item) for item in text.split(","))
+    try:
+        return tuple(float(item) for item in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected numbers with commas between, such as 80,120.5") from None
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(int(item) for item in text.split(","))
+    try:
+        return tuple(int(item) for item in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected whole numbers with commas between, such as 0,1,5"
+        ) from None
 
 
 def main(argv: list[str]) -> int:
@@ -100,6 +150,7 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["beam"]:
         return beam.main(argv[1:])
     arguments = _parser().parse_args(argv)
+    make_folder(getattr(arguments, "out", None))
     run = {"chain": _chain, "network": _network, "plan": _plan, "figure": _figure}
     return run[arguments.command](arguments)
 
@@ -155,23 +206,35 @@ def _make_chain(arguments: argparse.Namespace, station: Station) -> Chain:
 
 def _network(arguments: argparse.Namespace) -> int:
     network = read_network(arguments.file, stations=arguments.stations, db_per_km=arguments.db_per_km)
-    ends = (arguments.source, arguments.target)
-    found = [
-        (
-            reading,
-            single_path(network, *ends, strategy=arguments.strategy, reading=reading),
-            multi_path(network, *ends, strategy=arguments.strategy, reading=reading),
-        )
-        for reading in _READINGS
-    ]
+    ends, strategy = (arguments.source, arguments.target), arguments.strategy
+    found: list[tuple[Reading, BestRoute, Multipath]] = []
+    for reading in _READINGS:
+        route = single_path(network, *ends, strategy=strategy, reading=reading)
+        flow = multi_path(network, *ends, strategy=strategy, reading=reading)
+        found.append((reading, route, flow))
+        if route.rate.kind != "exact" or flow.rate.kind != "exact":
+            route = single_path(network, *ends, strategy=strategy, reading=reading, side="lower")
+            flow = multi_path(network, *ends, strategy=strategy, reading=reading, side="lower")
+            found.append((reading, route, flow))
+    clock_hz = arguments.clock_hz
     if arguments.json:
-        print(json.dumps({reading: _network_json(network, route, flow) for reading, route, flow in found}))
+        told: dict[str, dict[str, object]] = {}
+        for reading, route, flow in found:
+            side = "lower" if "lower" in (route.rate.kind, flow.rate.kind) else "upper"
+            inside = (
+                told.setdefault(reading, {})
+                if side == "upper"
+                else cast("dict[str, object]", told[reading].setdefault(side, {}))
+            )
+            inside.update(_network_json(network, route, flow, clock_hz))
+        print(json.dumps(told))
         return 0
     for reading, route, flow in found:
-        print(f"{reading}: best route  {route.rate}")
+        print(f"{reading}: best route  {route.rate}{_per_second(route.rate, clock_hz)}")
         print(f"  {' - '.join(route.nodes) or 'no route'}")
-        print(f"{reading}: all routes  {flow.rate}")
-        print(f"  cut by {', '.join(_cut(network, flow)) or 'nothing'}: no protocol of this class passes it")
+        print(f"{reading}: all routes  {flow.rate}{_per_second(flow.rate, clock_hz)}")
+        cut = ", ".join(_cut(network, flow)) or "nothing"
+        print(f"  cut by {cut}" + ("" if flow.rate.kind == "lower" else ": no protocol of this class passes it"))
     return 0
 
 
@@ -181,11 +244,11 @@ def _cut(network: Network, flow: Multipath) -> list[str]:
     return [f"{name} ({bits:.6g})" for name, bits in zip(names, flow.cut_bits, strict=True)]
 
 
-def _network_json(network: Network, route: BestRoute, flow: Multipath) -> dict[str, object]:
+def _network_json(network: Network, route: BestRoute, flow: Multipath, clock_hz: float | None) -> dict[str, object]:
     return {
-        "single_path": {**_rate_json(route.rate, None), "route": list(route.nodes)},
+        "single_path": {**_rate_json(route.rate, clock_hz), "route": list(route.nodes)},
         "multi_path": {
-            **_rate_json(flow.rate, None),
+            **_rate_json(flow.rate, clock_hz),
             "cut_links": [[network.links[number].a, network.links[number].b] for number in flow.cut_links],
             "cut_stations": list(flow.cut_stations),
             "cut_bits": [_plain(bits) for bits in flow.cut_bits],
@@ -198,9 +261,17 @@ def _plan(arguments: argparse.Namespace) -> int:
     call = Call(bits_per_s=1000 * arguments.kbit_s, clock_hz=arguments.clock_hz, directions=arguments.directions)
     rows = reaches(call, arguments.stations, station, strategy=arguments.strategy, db_per_km=arguments.db_per_km)
     there = _there(arguments, call, station)
+    if arguments.out is not None:
+        curves = call_over_distance(
+            call, arguments.stations, station, strategy=arguments.strategy, db_per_km=arguments.db_per_km
+        )
+        write_csv(curves, arguments.out / "plan.csv")
+        draw(curves, arguments.out / "plan.png")
     if arguments.json:
         table = [{"stations": row.num_stations, "longest_km": row.longest_km} for row in rows]
-        print(json.dumps({"key_bits_per_use": call.key_bits_per_use, "reach": table, **there}))
+        lossy = station.loss_db > 0
+        says = {"kind": "upper", "strategy": arguments.strategy, "assumes": assumption("composed", lossy)}
+        print(json.dumps({**says, "key_bits_per_use": call.key_bits_per_use, "reach": table, **there}))
         return 0
     print(
         f"a call of {arguments.kbit_s:g} kbit/s x {call.directions} needs {call.key_bits_per_s:g} bits of key a second: "
@@ -215,6 +286,8 @@ def _plan(arguments: argparse.Namespace) -> int:
         reach = "not at all" if row.longest_km is None else f"{row.longest_km:.1f} km"
         print(f"{row.num_stations:>9} {reach:>16}")
     _print_there(arguments, there)
+    if arguments.out is not None:
+        print(f"wrote {arguments.out / 'plan.png'} and plan.csv")
     return 0
 
 
@@ -230,7 +303,16 @@ def _there(arguments: argparse.Namespace, call: Call, station: Station) -> dict[
             {"stations": count, "call_s_per_s": _plain(talk_share(call, rate)), "break_even_station_db": break_even}
         )
     fewest = fewest_stations(call.key_bits_per_use, total_db, station, strategy=arguments.strategy)
-    return {"length_km": arguments.length_km, "fewest_stations": fewest, "at_this_length": shares}
+    spans_km = None
+    if fewest is not None:
+        placed = place(total_db, (station,) * fewest)
+        spans_km = [span_db / arguments.db_per_km for span_db in placed.spans_db]
+    return {
+        "length_km": arguments.length_km,
+        "fewest_stations": fewest,
+        "best_spans_km": spans_km,
+        "at_this_length": shares,
+    }
 
 
 def _print_there(arguments: argparse.Namespace, there: dict[str, object]) -> None:
@@ -239,6 +321,9 @@ def _print_there(arguments: argparse.Namespace, there: dict[str, object]) -> Non
     fewest = there["fewest_stations"]
     answer = "no number of such stations is enough" if fewest is None else f"at least {fewest} equally spaced stations"
     print(f"\n{arguments.length_km:g} km: {answer}")
+    if isinstance(fewest, int) and fewest > 0:
+        spans_km = cast("list[float]", there["best_spans_km"])
+        print(f"  best placed with spans of {', '.join(f'{km:.1f}' for km in spans_km[:8])}{', …' * (fewest > 7)} km")
     print(f"{'stations':>9} {'call per second of key':>24} {'helps if a station loses less than':>36}")
     rows = cast("list[dict[str, float | None]]", there["at_this_length"])
     for row in rows:
@@ -248,7 +333,6 @@ def _print_there(arguments: argparse.Namespace, there: dict[str, object]) -> Non
 
 def _figure(arguments: argparse.Namespace) -> int:
     names: Sequence[str] = tuple(FIGURES) if arguments.name == "all" else (arguments.name,)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     for name in names:
         curves = figure(name)
         write_csv(curves, arguments.out / f"{name}.csv")

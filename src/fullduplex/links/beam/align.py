@@ -17,16 +17,26 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.links.beam.grid import exact_grid
 from fullduplex.links.beam.noise import Float, Noise
-from fullduplex.links.beam.schedule import schedule
+from fullduplex.links.beam.schedule import even_counts
 from fullduplex.links.beam.search import SEARCHES, sequential_halving
 from fullduplex.links.beam.surface import Surface, gain
 
 __all__ = ["BLOCK", "METHODS", "AlignConfig", "Alignment", "Method", "align", "random_directions"]
 
 Method = Literal[
-    "holobeam", "holobeam-fan", "holobeam-restarts", "halving-fan", "line-fan", "halving-2d", "hierarchical"
+    "holobeam",
+    "holobeam-fan",
+    "holobeam-restarts",
+    "halving-fan",
+    "rejects-fan",
+    "line-fan",
+    "sweep-fan",
+    "halving-2d",
+    "hierarchical",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+# Searched along one axis, then along the other, behind a fan beam; all other methods eliminate thirds.
+_ALONG_AXES = {"halving-fan": "halving", "rejects-fan": "rejects", "line-fan": "line", "sweep-fan": "exhaustive"}
 BLOCK = 512  # trials are always drawn in whole blocks, so a trial's outcome does not depend on how many there are
 _RESTARTS = 4
 
@@ -176,10 +186,8 @@ class _Run:
         elif method == "holobeam-restarts":
             first = self._restarts(share)
         else:
-            name = {"holobeam-fan": "thirds", "halving-fan": "halving", "line-fan": "line"}[method]
-            first = self._search(name, 0, share, self._fan())
-        name = {"halving-fan": "halving", "line-fan": "line"}.get(method, "thirds")
-        return first, self._search(name, 1, budget - share, self._at(0, first))
+            first = self._search(_ALONG_AXES.get(method, "thirds"), 0, share, self._fan())
+        return first, self._search(_ALONG_AXES.get(method, "thirds"), 1, budget - share, self._at(0, first))
 
     def _fan(self) -> Float:
         """A narrow strip of the second axis, pointed ahead: amplitude fan / K times a pattern without zeros."""
@@ -198,10 +206,7 @@ class _Run:
         found = SEARCHES[name](self.gains[axis] * other_B[:, None], budget, self.config.noise, self.draw)
         self.used += found.pilots
         self.undetermined_B = self.undetermined_B | found.undetermined_B
-        if name == "thirds":
-            self.starved = self.starved or schedule(self.grids[axis].size, budget).starved
-        else:
-            self.starved = self.starved or budget < self.grids[axis].size
+        self.starved = self.starved or found.starved
         return found.best_B
 
     def _restarts(self, budget: int) -> NDArray[np.int64]:
@@ -227,7 +232,7 @@ class _Run:
         found = sequential_halving(pairs_BMP.reshape(len(pairs_BMP), -1), budget, self.config.noise, self.draw)
         self.used += found.pilots
         self.undetermined_B = found.undetermined_B
-        self.starved = budget < pairs_BMP[0].size
+        self.starved = found.starved
         first, second = np.divmod(found.best_B, self.grids[1].size)
         return first, second
 
@@ -240,8 +245,8 @@ class _Run:
         low_B = np.zeros(len(self.direction_B2), np.int64)
         width = grid.size
         levels = max(1, int(np.ceil(np.log2(max(2, grid.size)))))
-        counts = [budget // levels + (i < budget % levels) for i in range(levels)]
-        for count in counts:
+        tie_B = np.zeros(low_B.shape, np.bool_)
+        for count in even_counts(budget, levels):
             if width <= 1:
                 break
             half = (width + 1) // 2
@@ -255,8 +260,11 @@ class _Run:
             left = self.config.noise.observe(answer[:, 0], (count + 1) // 2, self.draw)
             right = self.config.noise.observe(answer[:, 1], count // 2, self.draw)
             self.used += count
-            low_B = low_B + np.where(right > left, width - half, 0)
+            tie_B = right == left
+            goes_right_B = (right > left) | (tie_B & (self.draw.random(low_B.size) < 0.5))
+            low_B = low_B + np.where(goes_right_B, width - half, 0)
             width = half
+        self.undetermined_B = self.undetermined_B | tie_B
         return low_B
 
     def _refined(self, first: NDArray[np.int64], second: NDArray[np.int64], kept: int) -> Float:
@@ -266,12 +274,14 @@ class _Run:
         for axis in (0, 1):
             grid, arm_B = self.grids[axis], chosen[axis]
             other_B = self._at(1 - axis, chosen[1 - axis])
-            near_B3 = np.clip(arm_B[:, None] + np.array([-1, 0, 1]), 0, grid.size - 1)
+            wanted_B3 = arm_B[:, None] + np.array([-1, 0, 1])
+            near_B3 = np.clip(wanted_B3, 0, grid.size - 1)
             true_B3 = np.take_along_axis(self.gains[axis], near_B3, axis=1) * other_B[:, None]
             count = kept // 6
             self.used += 3 * count
             report_B3 = self.config.noise.observe(true_B3, count, self.draw)
             root_B3 = np.sqrt(np.maximum(_power(report_B3, self.config.noise), 0.0))
+            root_B3 = np.where(wanted_B3 == near_B3, root_B3, 0.0)  # beyond the end of the grid there is no neighbour
             right_B = root_B3[:, 2] >= root_B3[:, 0]
             beside_B = np.where(right_B, root_B3[:, 2], root_B3[:, 0])
             share_B = beside_B / np.maximum(beside_B + root_B3[:, 1], 1e-300)

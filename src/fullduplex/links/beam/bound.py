@@ -11,25 +11,29 @@ import math
 import numpy as np
 
 from fullduplex.base.errors import InputError
-from fullduplex.links.beam.noise import Float
+from fullduplex.links.beam.noise import Float, Noise
 from fullduplex.links.beam.schedule import even_counts, schedule
 
 __all__ = ["error_bound"]
 
 
-def error_bound(power_M: Float, budget: int, sigma: float) -> float:
+def error_bound(power_M: Float, budget: int, noise: Noise) -> float:
     """P(the arm chosen is not the best) is at most this, for one direction.
 
     Args:
         power_M: mean report of every arm, unimodal in the index.
         budget: pilots T.
-        sigma: standard deviation of one report, more than 0.
+        noise: of law "gaussian", sigma above 0.
 
     Raises:
-        InputError: the powers are not unimodal or not finite, or sigma is not positive.
+        InputError: the powers are not unimodal or not finite, sigma is not positive, or the law is another: the proof
+        needs reports whose mean is the power and whose tails are Gaussian.
     """
+    if noise.law != "gaussian":
+        raise InputError(f"no bound is known for reports of law {noise.law!r}; expected 'gaussian'")
+    sigma = noise.sigma
     power_M = np.asarray(power_M, np.float64)
-    if power_M.ndim != 1 or not power_M.size or not np.isfinite(power_M).all() or not 0 < sigma < math.inf:
+    if power_M.ndim != 1 or not power_M.size or not np.isfinite(power_M).all() or not sigma > 0:
         raise InputError("expected finite powers of at least one arm, and a sigma above 0")
     peak = int(power_M.argmax())
     if np.any(np.diff(power_M[: peak + 1]) < 0) or np.any(np.diff(power_M[peak:]) > 0):

@@ -2,7 +2,8 @@
 
 With a step of exactly 1/K (K wavelengths of aperture), |h_n|^2 = sin^2(pi delta) / (pi (delta - n))^2: the numerator is the
 same for every n, so the power falls strictly on both sides of the best. Integer multiples of the step keep the property;
-no other step does. Elements half a wavelength apart or more wrap around and lose it too.
+no other step does. Elements wrap around: directions and gradients are up to 2 apart, and the kernel of elements d wavelengths
+apart rises again beyond 1 / (2 d), so for directions up to -1 and 1 they must be at most a quarter of a wavelength apart.
 """
 
 import math
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fullduplex.base.errors import InputError
-from fullduplex.links.beam.surface import Float, Surface, gain
+from fullduplex.links.beam.surface import Float, Surface, two_path_gain
 
-__all__ = ["Unimodality", "check_unimodal", "exact_grid"]
+__all__ = ["Unimodality", "check_unimodal", "checked_grid", "exact_grid"]
 
 
 def exact_grid(surface: Surface) -> Float:
@@ -36,24 +37,54 @@ class Unimodality:
         return self.share == 1.0
 
 
-def check_unimodal(surface: Surface, grid_M: Float, *, num_directions: int = 2000, seed: int = 0) -> Unimodality:
+def check_unimodal(
+    surface: Surface, grid_M: Float, *, second_path: float = 0.0, num_directions: int = 2000, seed: int = 0
+) -> Unimodality:
     """Are the powers over the grid unimodal, whatever the direction? Random directions within the grid, and its points.
 
+    Args:
+        surface: of one axis.
+        grid_M: ascending phase gradients.
+        second_path: amplitude, beside the first, of a second path from another random direction (0: none).
+        num_directions: random ones, beside those of the grid.
+        seed: of the directions.
+
     Raises:
-        InputError: the grid is empty, not ascending, or not finite.
+        InputError: the grid is empty, not ascending, or not finite; an amplitude that is not.
     """
     grid_M = np.asarray(grid_M, np.float64)
     if grid_M.ndim != 1 or grid_M.size < 1 or not np.isfinite(grid_M).all() or np.any(np.diff(grid_M) <= 0):
         raise InputError("the grid must be finite numbers in ascending order, at least one")
-    direction_B = np.random.default_rng(seed).uniform(grid_M[0], grid_M[-1], num_directions)
-    power_BM = gain(surface, direction_B[:, None] - grid_M[None, :]) ** 2
+    if not 0 <= second_path < math.inf:
+        raise InputError(
+            f"second_path is {second_path}; expected a finite amplitude beside the first path's, 0 or more"
+        )
+    draw = np.random.default_rng(seed)
+    direction_B = np.concatenate([draw.uniform(grid_M[0], grid_M[-1], num_directions), grid_M])
+    other_B = draw.uniform(grid_M[0], grid_M[-1], direction_B.size)
+    power_BM = two_path_gain(surface, direction_B[:, None] - grid_M, other_B[:, None] - grid_M, second_path) ** 2
     good_B = _unimodal(power_BM)
     bad = np.flatnonzero(~good_B)
     return Unimodality(
         share=float(good_B.mean()),
-        tried=num_directions,
+        tried=direction_B.size,
         counterexample=float(direction_B[bad[0]]) if bad.size else None,
     )
+
+
+def checked_grid(surface: Surface, grid_M: Float) -> Float:
+    """`grid_M`, if elimination is sound on it.
+
+    Raises:
+        InputError: there is a direction for which the powers over the grid are not unimodal; the message names one.
+    """
+    found = check_unimodal(surface, grid_M)
+    if not found.holds:
+        raise InputError(
+            f"on this grid {1 - found.share:.1%} of directions are not unimodal, {found.counterexample:.4f} for one; "
+            f"expected steps of {1 / surface.size:.6g} (1/K) or a multiple, elements at most a quarter of a wavelength apart"
+        )
+    return np.asarray(grid_M, np.float64)
 
 
 def _unimodal(power_BM: Float) -> np.ndarray:

@@ -62,4 +62,6 @@ class Noise:
 
 def noise_from_snr(peak_snr_db: float, law: Law = "physical") -> Noise:
     """Noise for a ratio of aligned power to noise power (amplitude laws), or of aligned power to sigma squared."""
+    if not math.isfinite(peak_snr_db):
+        raise ConfigError(f"peak_snr_db is {peak_snr_db}; expected a finite number of decibels")
     return Noise(law=law, sigma=10 ** (-peak_snr_db / 20))

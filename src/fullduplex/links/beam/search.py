@@ -34,11 +34,16 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Found:
-    """`best_B`: the arm chosen; `pilots`: used in every trial; `undetermined_B`: the choice was a coin toss."""
+    """What a search came to.
+
+    `best_B`: the arm chosen; `pilots`: used in every trial; `undetermined_B`: the choice was a coin toss; `starved`: the
+    budget leaves some arm that should be tried without a pilot.
+    """
 
     best_B: Int
     pilots: int
     undetermined_B: NDArray[np.bool_]
+    starved: bool
 
 
 Search = Callable[[Float, int, Noise, np.random.Generator], Found]
@@ -61,13 +66,27 @@ def _reports(amplitude_BA: Float, counts: tuple[int, ...], noise: Noise, draw: n
 
 
 def _best(report_BA: Float, draw: np.random.Generator) -> tuple[Int, NDArray[np.bool_]]:
-    """Column of the greatest report, ties broken by chance, and whether there was a tie."""
+    """Column of the greatest report, ties broken by chance, and whether there was a tie.
+
+    The chance is drawn whether it is needed or not: a trial must not depend on ties in the others.
+    """
     top_BA = report_BA == report_BA.max(axis=1, keepdims=True)
+    chance_BA = draw.random(report_BA.shape, np.float32)
     tie_B = top_BA.sum(axis=1) > 1
     if not tie_B.any():
         return report_BA.argmax(axis=1), tie_B
-    chance_BA = np.where(top_BA, draw.random(report_BA.shape), -1.0)
-    return chance_BA.argmax(axis=1), tie_B
+    return np.where(top_BA, chance_BA, -1.0).argmax(axis=1), tie_B
+
+
+def _says_nothing(report_BA: Float) -> NDArray[np.bool_]:
+    """Every arm that was tried reports the same."""
+    least_B = np.where(np.isneginf(report_BA), np.inf, report_BA).min(axis=1)
+    return ~(least_B < report_BA.max(axis=1))
+
+
+def _fair(best_B: Int, silent_B: NDArray[np.bool_], num_arms: int, draw: np.random.Generator) -> Int:
+    """Where nothing at all was heard, any arm with the same probability: coin tosses of thirds would favour the middle."""
+    return np.where(silent_B, draw.integers(0, num_arms, best_B.size), best_B)
 
 
 def _take(amplitude_BM: Float, arm_BA: Int) -> Float:
@@ -82,16 +101,20 @@ def eliminate_thirds(amplitude_BM: Float, budget: int, noise: Noise, draw: np.ra
     _check(amplitude_BM, budget)
     plan = schedule(amplitude_BM.shape[1], budget)
     low_B = np.zeros(len(amplitude_BM), np.int64)
+    silent_B = np.full(low_B.shape, plan.arms > 1)
     for size, pilots in zip(plan.sizes[:-1], plan.pilots[:-1], strict=True):
         third = (size - 1) // 3
         arm_BA = low_B[:, None] + np.array([0, third, size - 1 - third, size - 1])
         report_BA = _reports(_take(amplitude_BM, arm_BA), even_counts(pilots, 4), noise, draw)
+        silent_B &= _says_nothing(report_BA)
         place_B, _tie = _best(report_BA, draw)
         low_B = low_B + np.where(place_B >= 2, third, 0)
     arm_BA = low_B[:, None] + np.arange(plan.sizes[-1])
     report_BA = _reports(_take(amplitude_BM, arm_BA), even_counts(plan.pilots[-1], plan.sizes[-1]), noise, draw)
+    silent_B &= _says_nothing(report_BA)
     place_B, tie_B = _best(report_BA, draw)
-    return Found(best_B=low_B + place_B, pilots=budget, undetermined_B=tie_B)
+    best_B = _fair(low_B + place_B, silent_B, plan.arms, draw)
+    return Found(best_B=best_B, pilots=budget, undetermined_B=tie_B | silent_B, starved=plan.starved)
 
 
 def eliminate_thirds_ref(amplitude_M: Float, budget: int, noise: Noise, draw: np.random.Generator) -> int:
@@ -122,7 +145,8 @@ def exhaustive(amplitude_BM: Float, budget: int, noise: Noise, draw: np.random.G
     arm_BA = _random_arms(num_trials, num_arms, min(num_arms, budget), draw)
     report_BA = _reports(_take(amplitude_BM, arm_BA), even_counts(budget, arm_BA.shape[1]), noise, draw)
     place_B, tie_B = _best(report_BA, draw)
-    return Found(best_B=_pick(arm_BA, place_B), pilots=budget, undetermined_B=tie_B)
+    starved = budget < num_arms
+    return Found(best_B=_pick(arm_BA, place_B), pilots=budget, undetermined_B=tie_B, starved=starved)
 
 
 def _random_arms(num_trials: int, num_arms: int, count: int, draw: np.random.Generator) -> Int:
@@ -163,7 +187,8 @@ def sequential_halving(amplitude_BM: Float, budget: int, noise: Noise, draw: np.
             np.take_along_axis(report_BA, order_BA, axis=1),
         )
     place_B, tie_B = _best(report_BA, draw)
-    return Found(best_B=_pick(arm_BA, place_B), pilots=used, undetermined_B=tie_B)
+    starved = budget < num_arms
+    return Found(best_B=_pick(arm_BA, place_B), pilots=used, undetermined_B=tie_B, starved=starved)
 
 
 def successive_rejects(amplitude_BM: Float, budget: int, noise: Noise, draw: np.random.Generator) -> Found:
@@ -176,6 +201,7 @@ def successive_rejects(amplitude_BM: Float, budget: int, noise: Noise, draw: np.
     arm_BA = np.broadcast_to(np.arange(num_arms), (num_trials, num_arms)).copy()
     sum_BM = np.zeros((num_trials, num_arms))
     before = used = 0
+    tie_B = np.zeros(num_trials, np.bool_)
     for phase in range(1, num_arms):
         total = max(before, 1, math.ceil((budget - num_arms) / (log_sum * (num_arms + 1 - phase))))
         alive = arm_BA.shape[1]
@@ -185,11 +211,11 @@ def successive_rejects(amplitude_BM: Float, budget: int, noise: Noise, draw: np.
             np.put_along_axis(sum_BM, arm_BA, _take(sum_BM, arm_BA) + more * report_BA, axis=1)
             used += more * alive
             before += more
-        worst_B = (_take(sum_BM, arm_BA) + 1e-12 * draw.random(arm_BA.shape)).argmin(axis=1)
+        worst_B, tie_B = _best(-_take(sum_BM, arm_BA), draw)
         stay_BA = np.ones(arm_BA.shape, np.bool_)
         stay_BA[np.arange(num_trials), worst_B] = False
         arm_BA = arm_BA[stay_BA].reshape(num_trials, alive - 1)
-    return Found(best_B=arm_BA[:, 0], pilots=used, undetermined_B=np.zeros(num_trials, np.bool_))
+    return Found(best_B=arm_BA[:, 0], pilots=used, undetermined_B=tie_B, starved=False)
 
 
 def line_search(amplitude_BM: Float, budget: int, noise: Noise, draw: np.random.Generator) -> Found:
@@ -200,15 +226,21 @@ def line_search(amplitude_BM: Float, budget: int, noise: Noise, draw: np.random.
         sizes.append(sizes[-1] - (sizes[-1] - 1) // 3)
     each = even_counts(budget, len(sizes))
     low_B = np.zeros(len(amplitude_BM), np.int64)
+    silent_B = np.full(low_B.shape, sizes[0] > 1)
     for size, pilots in zip(sizes[:-1], each[:-1], strict=True):
         third = (size - 1) // 3
         arm_BA = low_B[:, None] + np.array([third, size - 1 - third])
-        place_B, _tie = _best(_reports(_take(amplitude_BM, arm_BA), even_counts(pilots, 2), noise, draw), draw)
+        report_BA = _reports(_take(amplitude_BM, arm_BA), even_counts(pilots, 2), noise, draw)
+        silent_B &= _says_nothing(report_BA)
+        place_B, _tie = _best(report_BA, draw)
         low_B = low_B + np.where(place_B == 1, third, 0)
     arm_BA = low_B[:, None] + np.arange(sizes[-1])
     report_BA = _reports(_take(amplitude_BM, arm_BA), even_counts(each[-1], sizes[-1]), noise, draw)
+    silent_B &= _says_nothing(report_BA)
     place_B, tie_B = _best(report_BA, draw)
-    return Found(best_B=low_B + place_B, pilots=budget, undetermined_B=tie_B)
+    best_B = _fair(low_B + place_B, silent_B, sizes[0], draw)
+    starved = min(each[:-1], default=2) < 2 or each[-1] < sizes[-1]
+    return Found(best_B=best_B, pilots=budget, undetermined_B=tie_B | silent_B, starved=starved)
 
 
 SEARCHES: dict[str, Search] = {

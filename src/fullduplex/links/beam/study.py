@@ -9,9 +9,22 @@ import numpy as np
 
 from fullduplex.base.errors import InputError, MissingExtraError
 from fullduplex.links.beam.align import METHODS, AlignConfig, Method, align, random_directions
-from fullduplex.links.beam.noise import Law, noise_from_snr
+from fullduplex.links.beam.grid import check_unimodal, exact_grid
+from fullduplex.links.beam.noise import Law, Noise, noise_from_snr
+from fullduplex.links.beam.search import eliminate_thirds
+from fullduplex.links.beam.surface import Surface, two_path_gain
 
-__all__ = ["Row", "best_budget", "compare", "draw_study", "study", "table", "throughput"]
+__all__ = [
+    "Row",
+    "SecondPath",
+    "best_budget",
+    "compare",
+    "draw_study",
+    "second_path",
+    "study",
+    "table",
+    "throughput",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,40 +122,80 @@ def best_budget(rows: Iterable[Row]) -> dict[tuple[str, float], int]:
     return {key: row.budget for key, row in best.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondPath:
+    """What a second path does to one axis, without any noise.
+
+    `unimodal_share`: of pairs of directions. `error`: share of trials in which eliminating thirds misses the best arm,
+    between `error_low` and `error_high` (Wilson, 95 %); with one path it is 0. `gain`: mean power beside the best.
+    """
+
+    strength: float
+    unimodal_share: float
+    error: float
+    error_low: float
+    error_high: float
+    gain: float
+
+
+def second_path(surface: Surface, strength: float, *, trials: int = 2000, seed: int = 0) -> SecondPath:
+    """Two random directions, the second with `strength` times the first's amplitude: is the structure still there?
+
+    Raises:
+        InputError: a strength below 0 or not finite, or no trials.
+    """
+    if trials < 1:
+        raise InputError(f"trials is {trials}; expected at least 1")
+    grid_M = exact_grid(surface)
+    shape = check_unimodal(surface, grid_M, second_path=strength, seed=seed)
+    draw = np.random.default_rng(seed)
+    first_B1, second_B1 = draw.uniform(grid_M[0], grid_M[-1], (2, trials, 1))
+    amplitude_BM = two_path_gain(surface, first_B1 - grid_M, second_B1 - grid_M, strength)
+    chosen_B = eliminate_thirds(amplitude_BM, 4 * grid_M.size, Noise(sigma=0.0), draw).best_B
+    top_B = amplitude_BM.max(axis=1)
+    found_B = amplitude_BM[np.arange(trials), chosen_B]
+    wrong = int((found_B < top_B).sum())
+    low, high = _wilson(wrong, trials)
+    return SecondPath(
+        strength=strength,
+        unimodal_share=shape.share,
+        error=wrong / trials,
+        error_low=low,
+        error_high=high,
+        gain=float(np.square(found_B / top_B).mean()),
+    )
+
+
 def draw_study(rows: list[Row], file: Path) -> None:
-    """Error over budget with intervals, one panel a ratio. Raises `MissingExtraError` without matplotlib."""
+    """Error (with intervals) and throughput over pilots, one column a ratio. Raises `MissingExtraError` without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", "talk") from None
     snrs = sorted({row.snr_db for row in rows})
-    figure = Figure(figsize=(4.2 * len(snrs), 3.8), layout="constrained")
+    budgets = sorted({row.budget for row in rows})
+    figure = Figure(figsize=(max(6.0, 4.2 * len(snrs)), 6.8), layout="constrained")
     FigureCanvasAgg(figure)
-    for panel, snr_db in enumerate(snrs):
-        axes = figure.add_subplot(1, len(snrs), panel + 1)
+    panels = figure.subplots(2, len(snrs), squeeze=False)
+    for (upper, lower), snr_db in zip(panels.T, snrs, strict=True):
         for method in dict.fromkeys(row.method for row in rows):
             own = [row for row in rows if row.method == method and row.snr_db == snr_db]
-            below = [row.error - row.error_low for row in own]
-            above = [row.error_high - row.error for row in own]
-            axes.errorbar(
-                [row.budget for row in own],
-                [row.error for row in own],
-                (below, above),
-                marker="o",
-                ms=3,
-                lw=1,
-                label=method,
-            )
-        axes.set_title(f"peak SNR {snr_db:g} dB")
-        axes.set_xscale("log")
-        axes.set_xticks(budgets := sorted({row.budget for row in rows}), [str(b) for b in budgets], minor=False)
-        axes.minorticks_off()
-        axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("pilots")
-        axes.set_ylabel("not the best beam")
-        if panel == len(snrs) - 1:
-            axes.legend(fontsize=7)
+            spent = [row.budget for row in own]
+            between = ([row.error - row.error_low for row in own], [row.error_high - row.error for row in own])
+            upper.errorbar(spent, [row.error for row in own], between, marker="o", ms=3, lw=1, label=method)
+            lower.plot(spent, [row.throughput for row in own], marker="o", ms=3, lw=1, label=method)
+        upper.set_title(f"peak SNR {snr_db:g} dB")
+        upper.set_ylim(-0.03, 1.03)
+        upper.set_ylabel("not the best beam")
+        lower.set_ylabel("bits a symbol, pilots taken off")
+        lower.set_ylim(bottom=0)
+        for axes in (upper, lower):
+            axes.set_xscale("log")
+            axes.set_xticks(budgets, [str(budget) for budget in budgets])
+            axes.minorticks_off()
+            axes.set_xlabel("pilots")
+    panels[0, -1].legend(fontsize=7)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
 
