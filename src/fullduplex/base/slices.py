@@ -5,13 +5,17 @@ are written. A slice without words is "" here; the literal `<idle>` exists only 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from fullduplex.base.chat import Message
 
-__all__ = ["IDLE", "escape_controls", "slice_messages"]
+__all__ = ["IDLE", "MOST_PAIRS", "escape_controls", "newest", "slice_messages"]
+
+Pair = TypeVar("Pair")
 
 IDLE = "<idle>"
+MOST_PAIRS = 96  # slices with words that a model is shown: about 2000 tokens
 
 _CONTROL = re.compile(r"<(?=<*[^\s<>]{1,40}>)|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS)\])", re.IGNORECASE)
 
@@ -33,3 +37,12 @@ def slice_messages(pairs: Iterable[tuple[str, str]], *, system: str = "") -> tup
         messages.append(Message("user", escape_controls(user) or IDLE))
         messages.append(Message("assistant", machine or IDLE))
     return tuple(messages)
+
+
+def newest(pairs: Sequence[Pair], most: int = MOST_PAIRS) -> tuple[Pair, ...]:
+    """All of `pairs` when they are at most `most`, else the newest third of `most`.
+
+    Dropping one old slice for each new one would change the beginning of every prompt, and a model would have to read all of
+    it in every slice. Two thirds go at once: prompts between two cuts share their beginning, and the cache holds.
+    """
+    return tuple(pairs) if len(pairs) <= most else tuple(pairs[-max(most // 3, 1) :])

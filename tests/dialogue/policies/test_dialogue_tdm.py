@@ -5,7 +5,7 @@ import pytest
 
 from bench import Bench
 from fakes import FakePorts, say, silence
-from fullduplex.base.chat import Sampling
+from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
@@ -242,18 +242,25 @@ def test_control_strings_in_user_words_reach_the_brain_escaped() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["merged", "pairs"])
 def test_ten_thousand_slices_stay_bounded(layout: str) -> None:
-    """53 minutes at 0.32 s a slice: the prompt, the pairs and the sound that is kept do not grow."""
+    """53 minutes at 0.32 s a slice: prompt, pairs and kept sound do not grow, and a brain's cache can follow the prompts."""
     bench = bench_of(slice_s=0.32, layout=layout, max_pairs=64)
-    longest = pairs = frames = 0
+    longest = pairs = frames = asked = fresh = 0
+    beginning: Message | None = None
     for i in range(250):
         bench.hear(say(f"question{i % 7}"))
         bench.hear(silence(12.7))
         state = bench.runner.state
         longest = max(longest, *(sum(len(m.text) for m in r.messages) for r, _ in bench.ports.prompts))
+        for request, _ in bench.ports.prompts:
+            first = next(message for message in request.messages if message.role != "system")
+            asked, fresh = asked + 1, fresh + (first != beginning)
+            beginning = first
         bench.forget()
         pairs, frames = max(pairs, len(state.mind.pairs)), max(frames, len(state.hearing.frames))
     assert bench.runner.state.frame_index >= 100_000
     assert pairs <= 64
+    assert asked > 250
+    assert fresh < asked / 15  # the beginning of the prompt changes seldom
     assert frames <= 60
     assert longest <= 64 * 60
     assert bench.floor == "idle"

@@ -135,7 +135,20 @@ def test_the_player_shows_what_the_policy_shows() -> None:
     shown = pair_messages("s", (SlicePair("a <idle>", ""), SlicePair("b?", " yes ")), "")
     assert brain.prompts[-1] == shown
     assert isinstance(shown[0], Message)
-    assert player.pairs == [("a <idle>", ""), ("", ""), ("b?", " yes "), ("", "")]
+    assert player.pairs == [("a <idle>", ""), ("b?", " yes ")]
+
+
+def test_a_long_conversation_loses_two_thirds_at_once() -> None:
+    brain = SliceBrain(lambda pairs, user: "")
+    player = Player(brain=brain)
+    for number in range(3 * MOST_PAIRS):
+        player.hear(f"word{number}")
+    beginnings = [prompt[0].text for prompt in brain.prompts]
+    assert len(player.pairs) <= MOST_PAIRS
+    assert player.pairs[-1] == (f"word{3 * MOST_PAIRS - 1}", "")
+    assert len(set(beginnings)) <= 5
+    assert newest([1, 2, 3], 1) == (3,)
+    assert newest([1, 2, 3], 3) == (1, 2, 3)
 
 
 def test_side_questions_are_judged_to_the_letter() -> None:

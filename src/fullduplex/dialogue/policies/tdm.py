@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import InputError
-from fullduplex.base.slices import IDLE
+from fullduplex.base.slices import IDLE, MOST_PAIRS, newest
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue.delivery import stop
 from fullduplex.dialogue.desk import Desk
@@ -29,7 +29,7 @@ from fullduplex.dialogue.policies.slices import (
     pair_messages,
     unanswered,
 )
-from fullduplex.dialogue.ports import EndScored, Failed, Generate, Generated, Result, ScoreEnd
+from fullduplex.dialogue.ports import EndScored, Failed, Generate, Generated, Prefill, Result, ScoreEnd
 from fullduplex.dialogue.speaking.playback import begin
 from fullduplex.dialogue.speaking.reply import Reply, add_text
 from fullduplex.dialogue.turns import Cue, Floor
@@ -42,8 +42,9 @@ class TdmConfig:
     """`slice_s`: the paper uses 2 s. `slice_tokens`: 10 in the paper's evaluation, 15 in its demo.
 
     `layout`: "pairs" for a duplex model, "merged" for a chat model. `finished`: end-of-message probability above which a
-    chat model answers. `max_slices` bounds one answer, `max_pairs` the slices that are kept. `read_wait_s`: how
-    long a committed turn waits for its last words to be read.
+    chat model answers. `max_slices` bounds one answer, `max_pairs` the slices that are kept: when there are
+    more, two thirds go at once (`base.slices.newest`), behind an answer already when there are more than two thirds, so
+    that the brain reads what is left while nobody speaks. `read_wait_s`: how long a committed turn waits for its last words.
     """
 
     slice_s: float = 1.0
@@ -51,7 +52,7 @@ class TdmConfig:
     layout: str = "merged"
     finished: float = 0.3
     max_slices: int = 12
-    max_pairs: int = 512
+    max_pairs: int = MOST_PAIRS
     read_wait_s: float = 3.0
 
     def __post_init__(self) -> None:
@@ -225,7 +226,7 @@ class TdmPolicy:
         return bool(words)
 
     def _kept(self, pairs: tuple[SlicePair, ...]) -> tuple[SlicePair, ...]:
-        return pairs[-self.config.max_pairs :]
+        return newest(pairs, self.config.max_pairs)
 
     def _messages(self, desk: Desk) -> tuple[Message, ...]:
         mind: TdmMind = desk.mind
@@ -321,7 +322,11 @@ class TdmPolicy:
             pairs = as_heard(mind.pairs, heard, slices=mind.speaking_slices)
         else:
             pairs = extended(mind.pairs, heard, fresh=True) if heard else mind.pairs
-        desk.mind = replace(mind, following=0, own=False, speaking_slices=0, pairs=self._kept(pairs))
+        kept = newest(pairs, max(2 * self.config.max_pairs // 3, 1))
+        desk.mind = replace(mind, following=0, own=False, speaking_slices=0, pairs=kept)
+        if len(kept) < len(pairs):
+            messages = self._messages(desk)
+            desk.ask(lambda t: Prefill(ticket=t, messages=messages))
 
 
 def _quiet(hearing: Hearing) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
-from fullduplex.base.slices import IDLE, escape_controls, slice_messages
+from fullduplex.base.slices import IDLE, escape_controls, newest, slice_messages
 from fullduplex.lm.brain import Brain
 
 __all__ = ["Player"]
@@ -15,7 +15,7 @@ __all__ = ["Player"]
 
 @dataclass(slots=True, kw_only=True)
 class Player:
-    """`pairs`: (user, machine) of every slice so far, "" for idle. Greedy decoding; `key` names the conversation."""
+    """`pairs`: (user, machine) of the slices with words that are remembered. Greedy decoding; `key` names the conversation."""
 
     brain: Brain
     system: str = ""
@@ -29,12 +29,12 @@ class Player:
 
     def hear(self, user: str) -> str:
         """One slice: the user's words ("" for silence) to the machine's ("" for idle)."""
-        shown = [pair for pair in self.pairs if pair[0] or pair[1]]
-        messages = (*slice_messages(shown, system=self.system), Message("user", escape_controls(user) or IDLE))
+        messages = (*slice_messages(self.pairs, system=self.system), Message("user", escape_controls(user) or IDLE))
         sampling = Sampling(max_tokens=self.slice_tokens, temperature=0.0)
         text = "".join(self.brain.stream(messages, sampling, key=self.key)).replace(IDLE, "")
         machine = text if text.strip() else ""
-        self.pairs.append((user, machine))
+        if user or machine:
+            self.pairs = list(newest((*self.pairs, (user, machine))))
         return machine
 
     def finish(self, *, most: int) -> str:
