@@ -8,6 +8,7 @@ import pytest
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import FormatError, InputError
+from fullduplex.base.slices import MOST_PAIRS, newest
 from fullduplex.dialogue.policies.slices import SlicePair, pair_messages
 from fullduplex.lm.behaviour.figures import examine, shares, wilson
 from fullduplex.lm.behaviour.likeness import likeness
