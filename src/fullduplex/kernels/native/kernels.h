@@ -9,5 +9,6 @@
 #include "ssd.h"
 #include "hadamard.h"
 #include "step.h"
+#include "language.h"
 #include "chimera.h"
 #include "feedforward.h"
