@@ -108,6 +108,10 @@ class LanguageModel(nn.Module):
         axes, vocabulary = "(B,)" if ndim == 1 else "(B, T)", self.embedding_VD.shape[0]
         if ids.ndim != ndim or ids.dtype not in (torch.int32, torch.int64):
             raise InputError(f"LanguageModel got {ids.dtype} {tuple(ids.shape)}; expected token ids of shape {axes}")
+        if ids.device != self.embedding_VD.device:
+            raise InputError(
+                f"LanguageModel got ids on {ids.device}, its weights are on {self.embedding_VD.device}; expected one device"
+            )
         if not ids.numel():
             return
         if ids.numel() == 1:

@@ -117,7 +117,7 @@ class Mamba(nn.Module):
 
     def step(self, x_BD: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """One step."""
-        check_piece("Mamba", x_BD, 2, self.config.width, state.h_BEN.shape[0])
+        check_piece("Mamba", x_BD, 2, self.config.width, state.h_BEN)
         done = self.step_at_once(x_BD, state, None)
         if done is not None:
             return done
@@ -126,7 +126,7 @@ class Mamba(nn.Module):
 
     def scan(self, x_BTD: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """T steps at once."""
-        check_piece("Mamba", x_BTD, 3, self.config.width, state.h_BEN.shape[0])
+        check_piece("Mamba", x_BTD, 3, self.config.width, state.h_BEN)
         return self._scan(x_BTD, state)
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:

@@ -139,7 +139,7 @@ class Mamba2(nn.Module):
 
     def step(self, x_BD: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """One step."""
-        check_piece("Mamba2", x_BD, 2, self.config.width, state.h_BHPN.shape[0])
+        check_piece("Mamba2", x_BD, 2, self.config.width, state.h_BHPN)
         done = self.step_at_once(x_BD, state, None)
         if done is not None:
             return done
@@ -148,7 +148,7 @@ class Mamba2(nn.Module):
 
     def scan(self, x_BTD: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """T steps at once."""
-        check_piece("Mamba2", x_BTD, 3, self.config.width, state.h_BHPN.shape[0])
+        check_piece("Mamba2", x_BTD, 3, self.config.width, state.h_BHPN)
         return self._scan(x_BTD, state)
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
