@@ -7,6 +7,7 @@
 #include "selective.h"
 #include "selective2d.h"
 #include "ssd.h"
+#include "cauchy.h"
 #include "hadamard.h"
 #include "step.h"
 #include "language.h"
