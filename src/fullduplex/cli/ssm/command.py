@@ -83,6 +83,10 @@ def _add_train(jobs: _Jobs) -> None:
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="files, for listops-long and keywords (made by `ssm keywords`)"
     )
+    train.add_argument(
+        "--samples", type=int, default=4_000, metavar="N",
+        help="of each recording of keywords: its loudest N (default: 4000, 0.25 s at 16 kHz)",
+    )  # fmt: skip
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     train.add_argument("--steps", type=int, default=500, metavar="N", help="optimiser steps in all (default: 500)")
     train.add_argument("--seed", type=int, default=0, help="of weights, batches and generated data (default: 0)")
@@ -220,6 +224,7 @@ def _train(arguments: argparse.Namespace) -> int:
         steps=tuple(arguments.delta),
         num_steps=arguments.steps,
         checkpoint_every_steps=arguments.checkpoint,
+        num_samples=arguments.samples,
     )
     with tqdm(total=settings.num_steps, unit="step", disable=None) as bar:
 
