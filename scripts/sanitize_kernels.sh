@@ -11,7 +11,7 @@ trap 'rm -rf "$folder"' EXIT
 cat > "$folder/cc" <<'CC'
 #!/bin/bash
 unset LD_PRELOAD
-exec gcc "${@//#-O3/-O0}" -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+exec gcc "${@/#-O3/-O0}" -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CC
 chmod +x "$folder/cc"
 [ $# -gt 0 ] || set -- tests/kernels tests/nn/test_nn_mamba.py tests/ssm/language/test_ssm_language_step.py \

@@ -57,7 +57,7 @@ def _selective_kernel(  # noqa: PLR0913
     h = tl.load(h0 + row * width * order + at_state, mask=both, other=0.0)
     num_tiles = (num_steps + tile - 1) // tile
     for t in range(num_steps):
-        if keep:  # noqa: SIM102: a condition of the compiler around one of the program
+        if keep:  # noqa: SIM102
             if t % tile == 0:
                 tl.store(kept + (row * num_tiles + t // tile) * width * order + at_state, h, mask=both)
         at, at_n = (row * num_steps + t) * width + lane, (row * num_steps + t) * order + n

@@ -86,7 +86,10 @@ def table(comparisons: Sequence[Comparison]) -> str:
     lines = [f"{'':24s} {'ours':>12s}  {'over floor':>10s}  others (how many times ours)"]
     for comparison in comparisons:
         (_, ours), *others = comparison.timings.items()
-        told = "   ".join(f"{name} {_ms(each.median_ms)} ({each.over_first:.1f}x)" for name, each in others)
+        told = "   ".join(
+            f"{name} {_ms(each.median_ms)} ({each.over_first:.{1 if each.over_first > 0.1 else 4}f}x)"
+            for name, each in others
+        )
         missing = "".join(f"   {peer}: not installed" for peer in comparison.skipped)
         over = f"{ours.fastest_ms / comparison.floor_ms:9.1f}x"
         lines.append(f"{comparison.name:24s} {_ms(ours.median_ms):>12s}  {over}  {told}{missing}")
