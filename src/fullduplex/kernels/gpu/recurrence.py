@@ -58,7 +58,7 @@ def _selective_kernel(  # noqa: PLR0913
     num_tiles = (num_steps + tile - 1) // tile
     for t in range(num_steps):
         if keep:  # noqa: SIM102
-            if t % tile == 0:
+            if t % tile == 0:  # pyright: ignore[reportOperatorIssue]
                 tl.store(kept + (row * num_tiles + t // tile) * width * order + at_state, h, mask=both)
         at, at_n = (row * num_steps + t) * width + lane, (row * num_steps + t) * order + n
         x_t, step_t = tl.load(x + at, mask=inside, other=0.0), tl.load(step + at, mask=inside, other=0.0)

@@ -6,7 +6,7 @@ before the next call: every module, parameter and buffer is compared with what w
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -57,7 +57,7 @@ class WholeStep:
         return WholeStep, ()
 
     def run(
-        self, model: nn.Module, blocks: Sequence[Any], ends: Ends, ids_B: Tensor, states: tuple[Any, ...]
+        self, model: nn.Module, blocks: Iterable[Any], ends: Ends, ids_B: Tensor, states: tuple[Any, ...]
     ) -> tuple[Tensor, tuple[Any, ...]] | None:
         """logits_BV and states after one token of each row; None where one call may not do it.
 
@@ -68,7 +68,7 @@ class WholeStep:
             ids_B: tokens, checked to be of the vocabulary.
             states: of the blocks.
         """
-        rows = ids_B.shape[0]
+        rows, blocks = ids_B.shape[0], tuple(blocks)
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not 1 <= rows <= MOST_ROWS:
             return None
         compiled = native()
