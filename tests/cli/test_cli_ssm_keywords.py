@@ -62,6 +62,37 @@ def test_a_run_is_read_at_half_the_rate(recordings: Path, tmp_path: Path, capsys
     assert "other speakers" in told
 
 
+def test_recordings_are_as_long_as_asked_for(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fullduplex.ssm.tasks.fit import score
+    from fullduplex.ssm.tasks.keywords import read_keywords
+    from fullduplex.ssm.tasks.run import load_run
+
+    run, data = str(tmp_path / "run"), str(recordings)
+    order = (
+        "train",
+        "--layer",
+        "s4d-lin",
+        "--task",
+        "keywords",
+        "--data",
+        data,
+        "--out",
+        run,
+        "--samples",
+        "300",
+        *RUN,
+    )
+    trained = json.loads(asked(capsys, *order))
+    short = read_keywords(recordings, num_samples=300)
+    assert short.test.x.shape == (4, 300, 1)
+    assert json.loads(asked(capsys, "rate", run, "--data", data, "--json"))["same_rate"] == trained["test"]
+    assert trained["test"] == score(load_run(Path(run)), short.test, "class")
+    assert main(["ssm", *order, "--samples", "400", "--resume"]) == 2
+    assert "num_samples 300 (now 400)" in capsys.readouterr().err
+
+
 def test_mamba_has_no_step_to_stretch(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, data = str(tmp_path / "run"), str(recordings)
     asked(capsys, "train", "--layer", "mamba", "--task", "keywords", "--data", data, "--out", run, *RUN)

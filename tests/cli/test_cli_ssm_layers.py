@@ -75,6 +75,10 @@ def test_ptd_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     found = json.loads(asked(capsys, "ptd", str(file), "--steps", "100", "--plot", str(picture), "--json"))
     assert found["condition"] < 100
     assert found["abscissa"] <= 0
+    with np.load(tmp_path / "jordan.ptd.npz") as kept:
+        tone, flat = 1j * found["moved_at"] * np.eye(5), np.full(5, 5**-0.5)
+        gap = np.linalg.solve(tone - matrix - kept["e"], flat) - np.linalg.solve(tone - matrix, flat)
+    assert found["moved"] == pytest.approx(np.linalg.norm(gap), rel=1e-9)
     assert picture.read_bytes().startswith(b"\x89PNG")
     with np.load(tmp_path / "jordan.ptd.npz") as kept:
         rebuilt = (kept["v"] * kept["values"]) @ kept["inverse"]

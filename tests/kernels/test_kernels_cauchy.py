@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fullduplex.base.errors import InputError
 from fullduplex.kernels import cauchy
 from fullduplex.kernels.cauchy import cauchy_sums, cauchy_sums_ref
+from kernels.paths import choose_path
 
 
 def numbers(*shape, seed=0, dtype=torch.complex128):
@@ -25,9 +26,12 @@ def case(lead=(3,), sums=4, modes=5, nodes=11, seed=0, dtype=torch.complex128):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.complex64, 2e-5), (torch.complex128, 1e-13)])
 @pytest.mark.parametrize("block", [1, 40, 2**16])
-def test_blocks_give_the_plain_table(dtype, tolerance, block, monkeypatch):
+@pytest.mark.parametrize("sums", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("path", ["compiled", "torch"])
+def test_both_paths_give_the_plain_table(dtype, tolerance, block, sums, path, monkeypatch):
+    choose_path(path, monkeypatch)
     monkeypatch.setattr(cauchy, "_BLOCK_NUMBERS", block)
-    v, mu, alpha, beta = case(dtype=dtype)
+    v, mu, alpha, beta = case(sums=sums, dtype=dtype)
     leaves = [v.clone().requires_grad_(), mu.clone().requires_grad_()]
     twins = [v.clone().requires_grad_(), mu.clone().requires_grad_()]
     got, expected = cauchy_sums(*leaves, alpha, beta), cauchy_sums_ref(*twins, alpha, beta)
@@ -52,6 +56,21 @@ def test_any_shape(lead, sums, modes, nodes, seed):
     got, expected = cauchy_sums(*arguments), cauchy_sums_ref(*arguments)
     assert got.shape == (*lead, sums, nodes)
     assert (got - expected).abs().max() <= 1e-12 * (1 + expected.abs().max())
+
+
+@pytest.mark.parametrize("path", ["compiled", "torch"])
+def test_gradients_match_finite_differences(path, monkeypatch):
+    choose_path(path, monkeypatch)
+    v, mu, alpha, beta = case((2,), 5, 3, 19)
+    leaves = (v.requires_grad_(), mu.requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, b: cauchy_sums(a, b, alpha, beta), leaves)
+
+
+def test_conjugate_views_and_strides_are_read_as_they_are():
+    v, mu, alpha, beta = case((2, 3), 2, 4, 17)
+    turned = v.mT.contiguous().mT
+    expected = cauchy_sums_ref(v.conj(), mu.conj(), alpha.conj(), beta)
+    assert (cauchy_sums(turned.conj(), mu.conj(), alpha.conj(), beta) - expected).abs().max() < 1e-12
 
 
 def test_the_gradient_can_be_differentiated_again():

@@ -18,6 +18,7 @@ if not (torch.cuda.is_available() or INTERPRETED):
     pytest.skip("no GPU here; TRITON_INTERPRET=1 runs these tests in Triton's interpreter", allow_module_level=True)
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
+from fullduplex.kernels.gpu import recurrence  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
 
 
@@ -46,6 +47,24 @@ def test_selective_scan_equals_reference(shape, order):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("shape", "order"), [((2, 9, 5), 3), ((1, 1, 70), 16), ((2, 12, 33), 5)], ids=str)
+def test_gradients_of_the_selective_scan_equal_those_of_the_reference(shape, order, monkeypatch):
+    monkeypatch.setattr(recurrence, "_TILE", 4)  # whole tiles and a rest
+    batch, num_steps, width = shape
+    leaves = [
+        noise(*shape), functional.softplus(noise(*shape, seed=1)), noise(batch, num_steps, order, seed=2),
+        noise(batch, num_steps, order, seed=3), -noise(width, order, seed=4).exp(), noise(width, seed=5),
+        noise(batch, width, order, seed=6),
+    ]  # fmt: skip
+    leaves = [leaf.double().requires_grad_() for leaf in leaves]
+    weights = noise(*shape, seed=7).double(), noise(batch, width, order, seed=8).double()
+    x, step, b, c, rate, skip, h0 = leaves
+    got = torch.autograd.grad(selective_gpu(*leaves), leaves, weights)
+    expected = selective_scan_ref(x, step, b, c, SelectiveSystem(rate, skip), h0)
+    for mine, theirs in zip(got, torch.autograd.grad(expected, leaves, weights), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.skipif(INTERPRETED, reason="the choice of path is by device: it takes a GPU")
 def test_gpu_tensors_take_this_path_with_gradients():
     a, b, h0 = (each.requires_grad_() for each in (noise(2, 70, 9).sigmoid(), noise(2, 70, 9), noise(2, 9)))
@@ -65,6 +84,14 @@ def test_gpu_tensors_take_this_path_with_gradients():
         noise(2, 9, 4),
         noise(2, 50, 9),
     )
+    leaves = [each.clone().requires_grad_() for each in (*tensors[:4], *tensors[5:])]
+    lent = (*leaves[:4], system, *leaves[4:])
+    for got, wanted in zip(
+        torch.autograd.grad(selective_scan(*lent)[0].square().sum(), leaves),
+        torch.autograd.grad(selective_scan_ref(*lent)[0].square().sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
     with torch.no_grad():
         for got, wanted in zip(selective_scan(*tensors), selective_scan_ref(*tensors), strict=True):
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

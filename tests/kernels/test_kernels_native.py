@@ -29,6 +29,13 @@ def looked_for_again():
     forget_native()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Compilers that hardly optimise: for tests of building, not of numbers at full speed."""
+    sets = tuple(tuple("-O1" if flag == "-O3" else flag for flag in flags) for flags in FLAG_SETS)
+    monkeypatch.setattr("fullduplex.kernels.native.build.FLAG_SETS", sets)
+
+
 def script(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -42,7 +49,7 @@ def works_without():
 
 
 @needs_compiler
-def test_built_once_then_found(tmp_path):
+def test_built_once_then_found(tmp_path, quick):
     compiler = find_compiler()
     path, how = build(compiler, tmp_path / "new" / "folder")
     assert path is not None and "compiled" in how
@@ -54,7 +61,7 @@ def test_built_once_then_found(tmp_path):
 
 @pytest.mark.slow
 @needs_compiler
-def test_two_threads_may_build_at_once(tmp_path):
+def test_two_threads_may_build_at_once(tmp_path, quick):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: build(find_compiler(), tmp_path), range(2)))
     assert found[0][0] == found[1][0] and found[0][0] is not None
@@ -73,7 +80,7 @@ def test_the_name_says_what_made_it(tmp_path):
 
 @pytest.mark.slow
 @needs_compiler
-def test_a_compiler_without_march_and_openmp_still_gives_right_numbers(tmp_path, monkeypatch):
+def test_a_compiler_without_march_and_openmp_still_gives_right_numbers(tmp_path, monkeypatch, quick):
     # Without -march there are no wide registers and no AVX-512: the portable text of every kernel is what runs.
     real = find_compiler()
     refuse = 'for x in "$@"; do case "$x" in -march*|-mcpu*|-fopenmp) echo "unknown flag $x" >&2; exit 1;; esac; done'

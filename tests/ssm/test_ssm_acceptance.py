@@ -1,5 +1,9 @@
 """What a strict reader of S4D would try first, against SciPy and over many steps."""
 
+import math
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,13 +11,21 @@ pytest.importorskip("torch")
 
 import torch
 
+from fullduplex.base.errors import InputError
 from fullduplex.kernels.discretise import discretise
 from fullduplex.kernels.vandermonde import unroll_powers
+from fullduplex.nn.mamba.mamba1 import Mamba, MambaConfig
+from fullduplex.nn.mamba.mamba2 import Mamba2, Mamba2Config
 from fullduplex.nn.stream import scan_by_steps
+from fullduplex.ssm.hippo.dense import discretise_dense
+from fullduplex.ssm.hippo.families import transition
+from fullduplex.ssm.hippo.normal import spectrum
 from fullduplex.ssm.modes import modes
-from fullduplex.ssm.ptd.spikes import discrete_modes
+from fullduplex.ssm.ptd.spikes import discrete_modes, spike_of_legs
+from fullduplex.ssm.ptd.start import perturbed_legs
 from fullduplex.ssm.s4 import S4, S4Config
 from fullduplex.ssm.s4d import S4D, S4DConfig
+from fullduplex.ssm.s5 import S5, S5Config
 
 
 @pytest.mark.parametrize("rule", ["zoh", "bilinear"])
@@ -84,3 +96,122 @@ def test_sixty_five_thousand_steps_in_single_precision():
     exact = unroll_powers(c_M, torch.from_numpy(a_M)[None], 65_536)
     single = unroll_powers(c_M.to(torch.complex64), torch.from_numpy(a_M)[None], 65_536)
     assert (single - exact).abs().max() <= 3e-6 * exact.abs().max()
+
+
+_MEMORY_SCRIPT = """
+import torch
+from fullduplex.ssm.s4d import S4D, S4DConfig
+torch.set_num_threads(1)
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+layer = S4D(S4DConfig(width=64, order=64))
+with torch.no_grad():
+    layer.kernel(256)
+    before = peak()
+    kernel = layer.kernel(65_536)
+assert kernel.shape == (64, 65_536) and torch.isfinite(kernel).all()
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak of memory")
+def test_sixty_five_thousand_steps_in_bounded_memory():
+    # The result is 16 MiB; the whole table of powers would be 1 GiB.
+    done = subprocess.run(
+        [sys.executable, "-c", _MEMORY_SCRIPT], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert 16 * 1024 <= int(done.stdout) < 128 * 1024
+
+
+LAYERS = {
+    "s4": lambda: S4(S4Config(width=4, order=4)),
+    "s4d": lambda: S4D(S4DConfig(width=4, order=4)),
+    "s5": lambda: S5(S5Config(width=4, order=4)),
+    "s4 frozen": lambda: S4(S4Config(width=4, order=4)).frozen(),
+    "s4d frozen": lambda: S4D(S4DConfig(width=4, order=4)).frozen(),
+    "s5 frozen": lambda: S5(S5Config(width=4, order=4)).frozen(),
+    "mamba": lambda: Mamba(MambaConfig(width=4)),
+    "mamba2": lambda: Mamba2(Mamba2Config(width=4, head_width=4)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_mixed_devices_are_refused(name):
+    layer = LAYERS[name]()
+    with torch.no_grad():
+        for run, shape in ((layer.scan, (1, 5, 4)), (layer.step, (1, 4))):
+            with pytest.raises(InputError, match="on meta"):
+                run(torch.zeros(shape, device="meta"), layer.init(1))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_is_not_a_number_stays_in_its_row(name, bad):
+    layer, x_BTD = LAYERS[name](), torch.randn(2, 20, 4, generator=torch.Generator().manual_seed(0))
+    spoilt_BTD = x_BTD.clone()
+    spoilt_BTD[0, 10, 1] = bad
+    with torch.no_grad():
+        clean, _ = layer.scan(x_BTD, layer.init(2))
+        whole, _ = layer.scan(spoilt_BTD, layer.init(2))
+        steps, _ = scan_by_steps(layer, spoilt_BTD, layer.init(2))
+    for got in (whole, steps):
+        torch.testing.assert_close(got[1], clean[1], rtol=1e-4, atol=1e-5)
+        assert not torch.isfinite(got[0, 10:]).all()
+    assert torch.isfinite(steps[0, :10]).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_steps_are_no_change(name):
+    layer = LAYERS[name]()
+    start = layer.init(2)
+    with torch.no_grad():
+        _, state = layer.scan(torch.ones(2, 3, 4), start)
+        y_BTD, after = layer.scan(torch.ones(2, 0, 4), state)
+    assert y_BTD.shape == (2, 0, 4)
+    for leaf in state.__slots__:
+        assert torch.equal(getattr(after, leaf), getattr(state, leaf))
+
+
+def test_the_kernel_of_s4_in_single_precision_is_that_of_the_dense_matrix():
+    layer = S4(S4Config(width=2, order=64, steps=(1e-3, 0.1)), generator=torch.Generator().manual_seed(0))
+    c_DM = torch.view_as_complex(layer.c_DM2.detach().double()).numpy()
+    v_NM, legs = spectrum("legs", 64).v_NM, transition("legs", 64)
+    with torch.no_grad():
+        got_DT = layer.kernel(300)
+    assert got_DT.dtype == torch.float32
+    for channel, log_step in enumerate(layer.log_step_D.double().tolist()):
+        dense = discretise_dense(legs, math.exp(log_step), "bilinear")
+        read_N, x_N, expected = 2 * (c_DM[channel] @ v_NM.conj().T).real, dense.b_N, []
+        for _ in range(300):
+            expected.append(read_N @ x_N)
+            x_N = dense.a_NN @ x_N
+        error = np.abs(got_DT[channel].numpy() - expected).max()
+        assert error <= 2e-6 * np.abs(expected).max()
+
+
+def test_tones_ring_the_diagonal_system_and_not_the_perturbed_one():
+    # Section 5 of the robustness paper without training: state 0 of `legs`, asked with tones, in the time domain.
+    order, step, length = 16, 5e-3, 12_000
+    spike = spike_of_legs(order, step, "zoh").angle
+    read_N = np.eye(order)[0]
+    half, legs = spectrum("legs", order), transition("legs", order)
+    systems = {"s4d": (half.eigenvalues_M, half.b_M / 2, half.v_NM[0])}
+    for method in ("optimised", "random"):
+        systems[method] = perturbed_legs(order, method).modes(legs.b_N, read_N)
+    dense = discretise_dense(legs, step, "zoh")
+    tones = np.array([0.3 * spike, 0.6 * spike, spike, 1.5 * spike])
+    turns_FT = np.exp(-1j * tones[:, None] * np.arange(length))
+    x_N, heard = dense.b_N, []
+    for _ in range(length):
+        heard.append(x_N[0])
+        x_N = dense.a_NN @ x_N
+    exact_F = np.abs(turns_FT @ np.array(heard))
+    error = {}
+    for name, (a_M, b_M, c_M) in systems.items():
+        turn_M, entered_M = discrete_modes(a_M, b_M, step, "zoh")
+        weights = torch.from_numpy(c_M * entered_M)[None]
+        kernel_T = unroll_powers(weights, torch.from_numpy(turn_M)[None], length)[0].numpy()
+        error[name] = np.abs(np.abs(turns_FT @ kernel_T) - exact_F)
+    assert exact_F[2] < 0.05
+    assert error["s4d"][2] > 0.5 > 20 * max(error["optimised"][2], error["random"][2])
+    assert error["s4d"][2] > 5 * error["s4d"][[0, 1, 3]].max()  # a notch, not a general error

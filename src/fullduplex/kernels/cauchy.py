@@ -7,11 +7,12 @@ alpha = 1 - z, beta = (1 + z) / 2, where nothing is divided by 1 + z and z = -1 
 
 Axes: X any leading axes, K sums over the same modes, N modes, L nodes.
 
-The plain form builds the whole table, X N L complex numbers. The fast form takes the nodes in blocks, shares each block's
-table among all K sums as one matrix product, and builds it again for the gradient, so beside inputs and outputs it holds
-about 2^16 numbers, whatever L is.
+The plain form builds the whole table, X N L complex numbers. The compiled form (native/cauchy.h) keeps an entry in registers
+while all K sums take it, and makes it again for the gradient. Without it torch takes the nodes in blocks, whose table of
+about 2^16 numbers is shared among all sums as one matrix product. Gradients of gradients go through torch.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
+from fullduplex.kernels.native.library import native_for
 
 __all__ = ["cauchy_sums", "cauchy_sums_ref"]
 
@@ -55,6 +57,13 @@ class _CauchySums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Tensor:
         ctx.save_for_backward(v_XKN, mu_XN, alpha_L, beta_L)
+        compiled = native_for(v_XKN, mu_XN, alpha_L, beta_L)
+        if compiled is not None:
+            *lead, num_sums, _ = v_XKN.shape
+            out_XKL = v_XKN.new_empty(*lead, num_sums, alpha_L.shape[0])
+            lent = [_plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L)]
+            compiled.run("cauchy", v_XKN.dtype, *lent, out_XKL, _sizes(v_XKN, alpha_L))
+            return out_XKL
         parts = [
             v_XKN @ (1 / (alpha_L[block] - mu_XN.unsqueeze(-1) * beta_L[block]))
             for block in _blocks(mu_XN.numel(), alpha_L.shape[0])
@@ -65,6 +74,12 @@ class _CauchySums(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (g_XKL,) = grad_outputs
         v_XKN, mu_XN, alpha_L, beta_L = ctx.saved_tensors
+        compiled = None if torch.is_grad_enabled() else native_for(g_XKL, v_XKN)
+        if compiled is not None:
+            lent = [_plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L, g_XKL)]
+            made = torch.empty_like(lent[0]), torch.empty_like(lent[1])
+            compiled.run("cauchy_backward", v_XKN.dtype, *lent, *made, _sizes(v_XKN, alpha_L))
+            return *made, None, None
         dv_XKN, dmu_XN = torch.zeros_like(v_XKN), torch.zeros_like(mu_XN)
         back_XNK = v_XKN.mH
         for block in _blocks(mu_XN.numel(), alpha_L.shape[0]):
@@ -72,6 +87,15 @@ class _CauchySums(torch.autograd.Function):
             dv_XKN += g_XKL[..., block] @ h_XNL.mH
             dmu_XN += ((back_XNK @ g_XKL[..., block]) * (beta_L[block] * h_XNL.square()).conj()).sum(-1)
         return dv_XKN, dmu_XN, None, None
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.resolve_conj().resolve_neg().contiguous()
+
+
+def _sizes(v_XKN: Tensor, alpha_L: Tensor) -> tuple[int, ...]:
+    *lead, num_sums, num_modes = v_XKN.shape
+    return (math.prod(lead), num_sums, num_modes, alpha_L.shape[0], torch.get_num_threads())
 
 
 def _blocks(num_rows: int, num_nodes: int) -> Iterator[slice]:

@@ -86,7 +86,7 @@ def selective_scan(
     wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (*tensors, h0_BDN))
     if compiled is not None and not wanted:
         return _forward(compiled, tensors, h0_BDN, None)
-    if x_BTD.is_cuda and not wanted and has_triton():
+    if x_BTD.is_cuda and h0_BDN.numel() and has_triton():
         return _forward_gpu(tensors, h0_BDN)
     path = _Tiles if compiled is None else _Compiled
     return cast("tuple[Tensor, Tensor]", path.apply(*tensors, h0_BDN))

@@ -72,13 +72,13 @@ class CausalAttention(nn.Module):
 
     def step(self, x_BD: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState]:
         """One step. Unwindowed, it copies the cache: the price of a state that may be kept."""
-        check_piece("CausalAttention", x_BD, 2, self.project_out.weight.shape[0], state.valid_B.shape[0])
+        check_piece("CausalAttention", x_BD, 2, self.project_out.weight.shape[0], state.valid_B)
         y_BTD, state = self.scan(x_BD.unsqueeze(1), state)
         return y_BTD.squeeze(1), state
 
     def scan(self, x_BTD: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState]:
         """T steps at once; memory for scores grows as T (S + T)."""
-        check_piece("CausalAttention", x_BTD, 3, self.project_out.weight.shape[0], state.valid_B.shape[0])
+        check_piece("CausalAttention", x_BTD, 3, self.project_out.weight.shape[0], state.valid_B)
         num_steps, num_slots = x_BTD.shape[1], state.key_BSHK.shape[1]
         projected, _ = self.project_in.scan(x_BTD, Stateless())
         query_BTHK, key_BTHK, value_BTHK = projected.unflatten(-1, (3, self.num_heads, -1)).unbind(2)

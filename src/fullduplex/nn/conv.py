@@ -53,12 +53,12 @@ class CausalConv(nn.Module):
 
     def step(self, x_BD: Tensor, state: CausalConvState) -> tuple[Tensor, CausalConvState]:
         """One step."""
-        check_piece("CausalConv", x_BD, 2, self.bias_D.shape[0], state.past_BSD.shape[0])
+        check_piece("CausalConv", x_BD, 2, self.bias_D.shape[0], state.past_BSD)
         y_BTD, state = self.scan(x_BD.unsqueeze(1), state)
         return y_BTD.squeeze(1), state
 
     def scan(self, x_BTD: Tensor, state: CausalConvState) -> tuple[Tensor, CausalConvState]:
         """T steps at once."""
-        check_piece("CausalConv", x_BTD, 3, self.bias_D.shape[0], state.past_BSD.shape[0])
+        check_piece("CausalConv", x_BTD, 3, self.bias_D.shape[0], state.past_BSD)
         y_BTD, past_BSD = causal_conv(x_BTD.to(self.bias_D.dtype), self.weight_DK, self.bias_D, state.past_BSD)
         return y_BTD, CausalConvState(past_BSD)

@@ -64,7 +64,7 @@ class DiagonalRecurrence(nn.Module):
 
     def step(self, x_BD: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:
         """One step."""
-        check_piece("DiagonalRecurrence", x_BD, 2, self.log_rate.shape[0], state.h_BD.shape[0])
+        check_piece("DiagonalRecurrence", x_BD, 2, self.log_rate.shape[0], state.h_BD)
         x_BD = x_BD.to(self.log_rate.dtype)
         decay_D, scale_D = self._coefficients()
         h_BD = decay_D * state.h_BD + scale_D * x_BD
@@ -72,7 +72,7 @@ class DiagonalRecurrence(nn.Module):
 
     def scan(self, x_BTD: Tensor, state: DiagonalState) -> tuple[Tensor, DiagonalState]:
         """T steps at once."""
-        check_piece("DiagonalRecurrence", x_BTD, 3, self.log_rate.shape[0], state.h_BD.shape[0])
+        check_piece("DiagonalRecurrence", x_BTD, 3, self.log_rate.shape[0], state.h_BD)
         x_BTD = x_BTD.to(self.log_rate.dtype)
         decay_D, scale_D = self._coefficients()
         h_BTD = linear_scan(decay_D.expand(x_BTD.shape), scale_D * x_BTD, state.h_BD)

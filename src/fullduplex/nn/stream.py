@@ -80,7 +80,7 @@ def find_mutated(stream: Stream[Any], x_BTD: Tensor, state: object) -> tuple[str
     )
 
 
-def check_piece(layer: str, x: Tensor, ndim: int, width: int, rows: int | None = None) -> None:
+def check_piece(layer: str, x: Tensor, ndim: int, width: int, rows: int | Tensor | None = None) -> None:
     """Refuse an input a layer cannot take.
 
     Args:
@@ -88,13 +88,17 @@ def check_piece(layer: str, x: Tensor, ndim: int, width: int, rows: int | None =
         x: the input.
         ndim: 2 for a step `(B, D)`, 3 for a piece `(B, T, D)`.
         width: expected features D.
-        rows: batch of the state it came with; None for a layer without one.
+        rows: batch of the state it came with, or a leaf of that state; None for a layer without one.
 
     Raises:
-        InputError: the rank, the width, the batch or the dtype is wrong.
+        InputError: the rank, the width, the batch or the dtype is wrong, or the state is on another device.
     """
     if x.ndim != ndim or x.shape[-1] != width or not x.is_floating_point():
         axes = "(B, D)" if ndim == 2 else "(B, T, D)"
         raise InputError(f"{layer} got {x.dtype} {tuple(x.shape)}; expected floats of shape {axes} with D = {width}")
+    if isinstance(rows, Tensor):
+        if x.device != rows.device:
+            raise InputError(f"{layer} got an input on {x.device} and a state on {rows.device}; expected one device")
+        rows = rows.shape[0]
     if rows is not None and x.shape[0] != rows:
         raise InputError(f"{layer} got {x.shape[0]} rows and a state of {rows}; expected the same, see init(batch)")

@@ -93,13 +93,13 @@ class FrozenDiagonal:
     def step(self, x_BD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """One step."""
         skip_D = self._wide.skip_D
-        check_piece("FrozenDiagonal", x_BD, 2, skip_D.shape[0], state.h_BDM2.shape[0])
+        check_piece("FrozenDiagonal", x_BD, 2, skip_D.shape[0], state.h_BDM2)
         return step(self._narrow, x_BD.to(skip_D.dtype), state)
 
     def scan(self, x_BTD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """T steps at once."""
         skip_D = self._wide.skip_D
-        check_piece("FrozenDiagonal", x_BTD, 3, skip_D.shape[0], state.h_BDM2.shape[0])
+        check_piece("FrozenDiagonal", x_BTD, 3, skip_D.shape[0], state.h_BDM2)
         return scan(self._wide, x_BTD.to(skip_D.dtype), state)
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from fullduplex.base.errors import InputError
 from fullduplex.nn.compose import Chain, ChainState
+from fullduplex.nn.mamba.whole import Ends, WholeStep
 from fullduplex.nn.norm import RMSNorm
 from fullduplex.nn.prenorm import PreNorm
 from fullduplex.nn.state import Stateless
@@ -57,6 +58,7 @@ class LanguageModel(nn.Module):
         self.norm = RMSNorm(width, epsilon=epsilon)
         self.head_VD = None if tied else nn.Parameter(torch.randn(vocabulary, width, generator=generator) * 0.02)
         self.growth = self.layers.growth
+        self._whole = WholeStep()
 
     def init(self, batch: int) -> ChainState:
         """Nothing read yet."""
@@ -65,6 +67,9 @@ class LanguageModel(nn.Module):
     def step(self, ids_B: Tensor, state: ChainState) -> tuple[Tensor, ChainState]:
         """One token: logits of the next one, float32 or wider."""
         self._check(ids_B, 1)
+        done = self._whole.run(self, self.layers.layers, self._ends(), ids_B, state.layers)
+        if done is not None:
+            return done[0], ChainState(done[1])
         x_BD, state = self.layers.step(self._embed(ids_B), state)
         return self._read(self.norm.step(x_BD, Stateless())[0]), state
 
@@ -86,6 +91,10 @@ class LanguageModel(nn.Module):
         x_BTD, state = self.features(ids_BT, state)
         return self._read(x_BTD[:, -1]), state
 
+    def _ends(self) -> Ends:
+        head_VD = self.embedding_VD if self.head_VD is None else self.head_VD
+        return Ends(self.embedding_VD, self.norm.gain, head_VD, self.norm.epsilon)
+
     def _embed(self, ids: Tensor) -> Tensor:
         embedded = functional.embedding(ids, self.embedding_VD)
         return embedded if embedded.dtype == torch.float64 else embedded.float()
@@ -99,9 +108,16 @@ class LanguageModel(nn.Module):
         axes, vocabulary = "(B,)" if ndim == 1 else "(B, T)", self.embedding_VD.shape[0]
         if ids.ndim != ndim or ids.dtype not in (torch.int32, torch.int64):
             raise InputError(f"LanguageModel got {ids.dtype} {tuple(ids.shape)}; expected token ids of shape {axes}")
+        if ids.device != self.embedding_VD.device:
+            raise InputError(
+                f"LanguageModel got ids on {ids.device}, its weights are on {self.embedding_VD.device}; expected one device"
+            )
         if not ids.numel():
             return
-        lowest, highest = (int(each) for each in torch.aminmax(ids))
+        if ids.numel() == 1:
+            lowest = highest = int(ids)
+        else:
+            lowest, highest = (int(each) for each in torch.aminmax(ids))
         if lowest < 0 or highest >= vocabulary:
             raise InputError(f"LanguageModel got tokens {lowest} to {highest}; expected 0 to {vocabulary - 1}")
 

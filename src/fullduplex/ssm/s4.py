@@ -95,13 +95,13 @@ class S4(AnyRate, nn.Module):
 
     def step(self, x_BD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """One step. It discretises the system again every time, as learning asks; a conversation uses `frozen()`."""
-        check_piece("S4", x_BD, 2, self.config.width, state.h_BDM2.shape[0])
+        check_piece("S4", x_BD, 2, self.config.width, state.h_BDM2)
         x_BD = x_BD.to(self.skip_D.dtype)
         return step(narrow(one_step(self.system()), x_BD.dtype.to_complex()), self.skip_D, x_BD, state)
 
     def scan(self, x_BTD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """T steps at once: a convolution of any length."""
-        check_piece("S4", x_BTD, 3, self.config.width, state.h_BDM2.shape[0])
+        check_piece("S4", x_BTD, 3, self.config.width, state.h_BDM2)
         return scan(self.system(), self.skip_D, x_BTD.to(self.skip_D.dtype), state)
 
     def kernel(self, num_steps: int) -> Tensor:
@@ -173,10 +173,10 @@ class FrozenS4:
 
     def step(self, x_BD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """One step."""
-        check_piece("FrozenS4", x_BD, 2, self._skip_D.shape[0], state.h_BDM2.shape[0])
+        check_piece("FrozenS4", x_BD, 2, self._skip_D.shape[0], state.h_BDM2)
         return step(self._narrow, self._skip_D, x_BD.to(self._skip_D.dtype), state)
 
     def scan(self, x_BTD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """T steps at once."""
-        check_piece("FrozenS4", x_BTD, 3, self._skip_D.shape[0], state.h_BDM2.shape[0])
+        check_piece("FrozenS4", x_BTD, 3, self._skip_D.shape[0], state.h_BDM2)
         return scan(self._system, self._skip_D, x_BTD.to(self._skip_D.dtype), state)

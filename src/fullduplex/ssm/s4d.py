@@ -100,12 +100,12 @@ class S4D(AnyRate, nn.Module):
 
     def step(self, x_BD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """One step. It discretises the modes again every time, as learning asks; a conversation uses `frozen()`."""
-        check_piece("S4D", x_BD, 2, self.config.width, state.h_BDM2.shape[0])
+        check_piece("S4D", x_BD, 2, self.config.width, state.h_BDM2)
         return step(self.discrete(), x_BD.to(self.skip_D.dtype), state)
 
     def scan(self, x_BTD: Tensor, state: DiagonalModesState) -> tuple[Tensor, DiagonalModesState]:
         """T steps at once: a convolution of any length."""
-        check_piece("S4D", x_BTD, 3, self.config.width, state.h_BDM2.shape[0])
+        check_piece("S4D", x_BTD, 3, self.config.width, state.h_BDM2)
         return scan(self.discrete(), x_BTD.to(self.skip_D.dtype), state)
 
     def kernel(self, num_steps: int) -> Tensor:

@@ -131,12 +131,12 @@ class S5(AnyRate, nn.Module):
 
     def step(self, x_BD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
         """One step. It discretises the system again every time, as learning asks; a conversation uses `frozen()`."""
-        check_piece("S5", x_BD, 2, self.config.width, state.h_BM2.shape[0])
+        check_piece("S5", x_BD, 2, self.config.width, state.h_BM2)
         return _step(self.discrete(), self.skip_D, x_BD, state)
 
     def scan(self, x_BTD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
         """T steps at once."""
-        check_piece("S5", x_BTD, 3, self.config.width, state.h_BM2.shape[0])
+        check_piece("S5", x_BTD, 3, self.config.width, state.h_BM2)
         return _scan(self.discrete(), self.skip_D, x_BTD, state)
 
     def frozen(self) -> "FrozenS5":
@@ -199,12 +199,12 @@ class FrozenS5:
 
     def step(self, x_BD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
         """One step."""
-        check_piece("FrozenS5", x_BD, 2, self._skip_D.shape[0], state.h_BM2.shape[0])
+        check_piece("FrozenS5", x_BD, 2, self._skip_D.shape[0], state.h_BM2)
         return _step(self._numbers, self._skip_D, x_BD, state)
 
     def scan(self, x_BTD: Tensor, state: S5State) -> tuple[Tensor, S5State]:
         """T steps at once."""
-        check_piece("FrozenS5", x_BTD, 3, self._skip_D.shape[0], state.h_BM2.shape[0])
+        check_piece("FrozenS5", x_BTD, 3, self._skip_D.shape[0], state.h_BM2)
         return _scan(self._numbers, self._skip_D, x_BTD, state)
 
 

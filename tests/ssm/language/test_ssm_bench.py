@@ -14,6 +14,8 @@ from fullduplex.nn.mamba.layout import Checkpoint
 from fullduplex.nn.mamba.mamba1 import MambaConfig
 from fullduplex.ssm.bench.models import ModelSizes
 from fullduplex.ssm.bench.peers import as_mambapy
+from fullduplex.ssm.bench.report import table
+from fullduplex.ssm.bench.search import compare_search
 from fullduplex.ssm.bench.timing import Floors, measure_floors, take_turns, without_native
 from fullduplex.ssm.pretrained import new_mamba
 
@@ -89,6 +91,16 @@ def test_the_command_measures_and_draws(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("_threads")
+def test_a_search_and_its_second_call():
+    floors = Floors(bytes_per_s=1e9, flop_per_s=1e9)
+    told = []
+    found = compare_search(8, floors, told.append, num_steps=20)
+    assert told == ["PTD 8"] == [found.name]
+    assert found.floor_ms == 1e3 * 25 * 8**3 * 20 / 1e9
+    assert found.timings["cached"].median_ms < found.timings["search"].median_ms
+    assert "cached" in table([found])
+
+
 def test_a_part_with_a_table(capsys):
     assert main(["ssm", "bench", *SMALL, "--only", "kernels"]) == 0
     table = capsys.readouterr().err

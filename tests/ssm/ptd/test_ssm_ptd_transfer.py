@@ -45,7 +45,7 @@ def test_states_of_legs_have_a_closed_form(order):
 def test_the_diagonal_system_is_the_full_one_over_one_plus_phi(order):
     w_F = np.array([-3.0, 0.5, 11.0, 400.0])
     expected = legs_states(order, 1j * w_F) / (1 + legs_phi(order, 1j * w_F))[:, None]
-    np.testing.assert_allclose(diagonal_states(order, w_F), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(diagonal_states(order, w_F), expected, rtol=0, atol=1e-13)
     # On the imaginary axis all factors but the first and the last cancel in size.
     np.testing.assert_allclose(np.abs(legs_phi(order, 1j * w_F)), np.abs(w_F) / np.hypot(w_F, order), rtol=1e-12)
 

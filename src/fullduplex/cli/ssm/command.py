@@ -83,6 +83,10 @@ def _add_train(jobs: _Jobs) -> None:
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="files, for listops-long and keywords (made by `ssm keywords`)"
     )
+    train.add_argument(
+        "--samples", type=int, default=4_000, metavar="N",
+        help="of each recording of keywords: its loudest N (default: 4000, 0.25 s at 16 kHz)",
+    )  # fmt: skip
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     train.add_argument("--steps", type=int, default=500, metavar="N", help="optimiser steps in all (default: 500)")
     train.add_argument("--seed", type=int, default=0, help="of weights, batches and generated data (default: 0)")
@@ -220,6 +224,7 @@ def _train(arguments: argparse.Namespace) -> int:
         steps=tuple(arguments.delta),
         num_steps=arguments.steps,
         checkpoint_every_steps=arguments.checkpoint,
+        num_samples=arguments.samples,
     )
     with tqdm(total=settings.num_steps, unit="step", disable=None) as bar:
 
@@ -289,6 +294,7 @@ def _ptd(arguments: argparse.Namespace) -> int:
 
     from fullduplex.ssm.ptd.cache import cached_ptd
     from fullduplex.ssm.ptd.perturb import PtdConfig, checked_matrix
+    from fullduplex.ssm.ptd.transfer import deviation, tones_between
     from fullduplex.ssm.view.matrix import draw_ptd
 
     try:
@@ -314,16 +320,21 @@ def _ptd(arguments: argparse.Namespace) -> int:
         np.savez(stream, values=found.values_N, v=found.v_NN, inverse=found.inverse_NN, e=found.e_NN)
     if arguments.plot is not None:
         draw_ptd(arguments.plot, matrix, found, title=arguments.matrix.name)
-    report = found.report
+    report, order = found.report, matrix.shape[0]
+    flat_N = np.full(order, order**-0.5)
+    moved, at = deviation(matrix, found.e_NN, flat_N, tones_between(matrix, found.values_N))
     if arguments.json:
-        print(json.dumps({**dataclasses.asdict(report), "written": str(out)}).replace("Infinity", '"inf"'))
+        told = {**dataclasses.asdict(report), "moved": moved, "moved_at": at, "written": str(out)}
+        print(json.dumps(told).replace("Infinity", '"inf"'))
         return 0
     print(
         f"{report.order} x {report.order}{', normal already' if report.was_normal else ''}\n"
         f"condition of the eigenvectors {report.condition_before:.3g} -> {report.condition:.3g}\n"
         f"||E|| {report.norm_e:.4g}, {100 * report.relative:.3g} % of ||A|| (Frobenius)\n"
         f"largest real part {report.abscissa_before:.6g} -> {report.abscissa:.6g}\n"
-        f"||V diag(values) V^-1 - (A + E)|| / ||A|| {report.residual:.1e}\nwritten: {out}"
+        f"||V diag(values) V^-1 - (A + E)|| / ||A|| {report.residual:.1e}\n"
+        f"the state's answer to a tone moved by at most {moved:.3g}, at {at:.4g} radians per unit of time "
+        f"(an input of length 1 into every number)\nwritten: {out}{'' if arguments.plot is None else f', {arguments.plot}'}"
     )
     return 0
 

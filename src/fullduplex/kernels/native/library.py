@@ -30,7 +30,15 @@ _SUFFIX = {
 }
 
 Real = ctypes.c_float | ctypes.c_double
-Argument = Tensor | float | Sequence[int] | Sequence[Tensor | None] | None
+Argument = (
+    Tensor
+    | float
+    | ctypes.Array[ctypes.c_void_p]
+    | ctypes.Array[ctypes.c_int64]
+    | Sequence[int]
+    | Sequence[Tensor | None]
+    | None
+)
 
 
 class Native:
@@ -51,8 +59,8 @@ class Native:
         Args:
             kernel: name without prefix and precision.
             dtype: float32, float64, complex64 or complex128.
-            arguments: tensors (their memory is lent), None, tuples of tensors or None, tuples of int64 sizes, and
-                numbers of the kernel's precision.
+            arguments: tensors (their memory is lent), None, tuples of tensors or None, tuples of int64 sizes, arrays of
+                ctypes as they are, and numbers of the kernel's precision.
         """
         found = self._functions.get((kernel, dtype))
         if found is None:
@@ -132,6 +140,8 @@ def _convert(argument: Argument, real: type[Real]) -> object:
         return ctypes.c_void_p(argument.data_ptr())
     if isinstance(argument, int | float):
         return real(argument)
+    if isinstance(argument, ctypes.Array):
+        return argument
     if all(isinstance(item, int) for item in argument):
         return _sizes(len(argument))(*cast("Sequence[int]", argument))
     lent = cast("Sequence[Tensor | None]", argument)

@@ -117,7 +117,7 @@ class Mamba(nn.Module):
 
     def step(self, x_BD: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """One step."""
-        check_piece("Mamba", x_BD, 2, self.config.width, state.h_BEN.shape[0])
+        check_piece("Mamba", x_BD, 2, self.config.width, state.h_BEN)
         done = self.step_at_once(x_BD, state, None)
         if done is not None:
             return done
@@ -126,25 +126,29 @@ class Mamba(nn.Module):
 
     def scan(self, x_BTD: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """T steps at once."""
-        check_piece("Mamba", x_BTD, 3, self.config.width, state.h_BEN.shape[0])
+        check_piece("Mamba", x_BTD, 3, self.config.width, state.h_BEN)
         return self._scan(x_BTD, state)
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
         """Rates, skip and step bias: weight decay would pull them towards a memory nobody chose."""
         return (self.exact.log_rate, self.exact.skip, self.exact.bias)
 
+    def step_call(self) -> StepCall:
+        """What the compiled step of this layer borrows; see `stepping.py`."""
+        exact, wide, narrow, config = self.exact, self.in_proj, self.out_proj, self.config
+        weights = (
+            wide.weight, wide.bias, self.conv_weight_EK, self.conv_bias_E, self.x_proj.weight, self.dt_weight_ER,
+            exact.log_rate, exact.skip, exact.bias, narrow.weight, narrow.bias,
+        )  # fmt: skip
+        sizes = (config.width, config.inner, config.order, config.num_taps, config.rank)
+        shapes = ((config.num_taps - 1, config.inner), (config.inner, config.order))
+        return StepCall("mamba_step", weights, sizes, shapes)
+
     def step_at_once(self, x_BD: Tensor, state: MambaState, norm: BlockNorm | None) -> tuple[Tensor, MambaState] | None:
         """One step in one compiled call, or None; with `norm`, of the whole block. See `stepping.py`."""
         if torch.is_grad_enabled():
             return None
-        exact, wide, narrow, config = self.exact, self.in_proj, self.out_proj, self.config
-        tensors = (
-            wide.weight, wide.bias, self.conv_weight_EK, self.conv_bias_E, self.x_proj.weight, self.dt_weight_ER,
-            exact.log_rate, exact.skip, exact.bias, narrow.weight, narrow.bias, state.past_BSE, state.h_BEN,
-        )  # fmt: skip
-        sizes = (config.width, config.inner, config.order, config.num_taps, config.rank)
-        shapes = ((config.num_taps - 1, config.inner), (config.inner, config.order))
-        done = run_step(x_BD, StepCall("mamba_step", tensors, sizes, shapes), norm)
+        done = run_step(x_BD, self.step_call(), (state.past_BSE, state.h_BEN), norm)
         return None if done is None else (done[0], MambaState(done[1], done[2]))
 
     def _scan(self, x_BTD: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:

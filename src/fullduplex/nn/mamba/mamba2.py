@@ -139,7 +139,7 @@ class Mamba2(nn.Module):
 
     def step(self, x_BD: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """One step."""
-        check_piece("Mamba2", x_BD, 2, self.config.width, state.h_BHPN.shape[0])
+        check_piece("Mamba2", x_BD, 2, self.config.width, state.h_BHPN)
         done = self.step_at_once(x_BD, state, None)
         if done is not None:
             return done
@@ -148,12 +148,24 @@ class Mamba2(nn.Module):
 
     def scan(self, x_BTD: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """T steps at once."""
-        check_piece("Mamba2", x_BTD, 3, self.config.width, state.h_BHPN.shape[0])
+        check_piece("Mamba2", x_BTD, 3, self.config.width, state.h_BHPN)
         return self._scan(x_BTD, state)
 
     def undecayed_parameters(self) -> tuple[nn.Parameter, ...]:
         """Rates, skip and step bias: weight decay would pull them towards a memory nobody chose."""
         return (self.exact.log_rate, self.exact.skip, self.exact.bias)
+
+    def step_call(self) -> StepCall:
+        """What the compiled step of this layer borrows; see `stepping.py`."""
+        exact, wide, narrow, config = self.exact, self.in_proj, self.out_proj, self.config
+        weights = (
+            wide.weight, wide.bias, self.conv_weight_CK, self.conv_bias_C, exact.log_rate, exact.skip, exact.bias,
+            self.norm_gain_E, narrow.weight, narrow.bias,
+        )  # fmt: skip
+        sizes = (config.width, config.inner, config.num_heads, config.num_groups, config.order, config.num_taps)
+        heads = (config.num_heads, config.head_width, config.order)
+        shapes = ((config.num_taps - 1, config.conv_width), heads)
+        return StepCall("mamba2_step", weights, sizes, shapes, (*config.step_limit, config.epsilon))
 
     def step_at_once(
         self, x_BD: Tensor, state: Mamba2State, norm: BlockNorm | None
@@ -161,16 +173,7 @@ class Mamba2(nn.Module):
         """One step in one compiled call, or None; with `norm`, of the whole block. See `stepping.py`."""
         if torch.is_grad_enabled():
             return None
-        exact, wide, narrow, config = self.exact, self.in_proj, self.out_proj, self.config
-        tensors = (
-            wide.weight, wide.bias, self.conv_weight_CK, self.conv_bias_C, exact.log_rate, exact.skip, exact.bias,
-            self.norm_gain_E, narrow.weight, narrow.bias, state.past_BSC, state.h_BHPN,
-        )  # fmt: skip
-        sizes = (config.width, config.inner, config.num_heads, config.num_groups, config.order, config.num_taps)
-        heads = (config.num_heads, config.head_width, config.order)
-        shapes = ((config.num_taps - 1, config.conv_width), heads)
-        call = StepCall("mamba2_step", tensors, sizes, shapes, (*config.step_limit, config.epsilon))
-        done = run_step(x_BD, call, norm)
+        done = run_step(x_BD, self.step_call(), (state.past_BSC, state.h_BHPN), norm)
         return None if done is None else (done[0], Mamba2State(done[1], done[2]))
 
     def _scan(self, x_BTD: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:

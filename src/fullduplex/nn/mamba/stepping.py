@@ -31,29 +31,31 @@ class StepCall:
 
     Args:
         kernel: name in native/step.h.
-        tensors: all weights, then past and states, in the order given there; None for a bias there is not.
+        weights: in the order given there; None for a bias there is not.
         sizes: as given there, without batch and threads; the width of the model first.
         shapes: of past and states, without batch. C takes their word for it, so they are checked before.
         limits: numbers between the block's epsilon and the sizes.
     """
 
     kernel: str
-    tensors: tuple[Tensor | None, ...]
+    weights: tuple[Tensor | None, ...]
     sizes: tuple[int, ...]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     limits: tuple[float, ...] = ()
 
 
-def run_step(x_BD: Tensor, call: StepCall, norm: BlockNorm | None) -> tuple[Tensor, Tensor, Tensor] | None:
+def run_step(
+    x_BD: Tensor, call: StepCall, state: tuple[Tensor, Tensor], norm: BlockNorm | None
+) -> tuple[Tensor, Tensor, Tensor] | None:
     """y_BD, past and states after one step; None where one call may not do it.
 
     Args:
         x_BD: input.
         call: what the layer lends.
+        state: past and states before.
         norm: of a block: y = x + layer(norm(x)) instead of layer(x).
     """
-    past, h = call.tensors[-2:]
-    assert past is not None and h is not None
+    past, h = state
     kind, gain_D = h.dtype, None if norm is None else norm.gain_D
     if x_BD.shape[0] > MOST_ROWS or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return None
@@ -61,7 +63,7 @@ def run_step(x_BD: Tensor, call: StepCall, norm: BlockNorm | None) -> tuple[Tens
     fits = (x_BD.shape[1], past.shape, h.shape) == (call.sizes[0], (rows, *call.shapes[0]), (rows, *call.shapes[1]))
     if not fits:
         return None  # the other path says what is wrong
-    lent = (*call.tensors, gain_D)
+    lent = (*call.weights, past, h, gain_D)
     for each in lent:
         if each is not None and not (each.dtype is kind and each.is_contiguous() and each.is_cpu):
             return None

@@ -3,6 +3,7 @@
 Every peer has our weights, and its outputs are compared with ours before anything is timed.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,7 +147,9 @@ def _step(
     if "transformers" in peers:
         theirs = peers["transformers"]
         cache = theirs(prompt, use_cache=True).cache_params
-        runs["transformers"] = lambda: theirs(token[:, None], cache_params=cache, use_cache=True).logits
+        # Its versions differ in what they call it.
+        keyword = "cache" if "cache" in inspect.signature(theirs.forward).parameters else "cache_params"
+        runs["transformers"] = lambda: theirs(token[:, None], use_cache=True, **{keyword: cache}).logits
         _same(name, runs["fullduplex"](), runs["transformers"]()[:, 0])
     if "mambapy" in peers:
         config = peers["mambapy"].config

@@ -86,7 +86,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
     lines = [f"{'':24s} {'ours':>12s}  {'over floor':>10s}  others (how many times ours)"]
     for comparison in comparisons:
         (_, ours), *others = comparison.timings.items()
-        told = "   ".join(f"{name} {_ms(each.median_ms)} ({each.over_first:.1f}x)" for name, each in others)
+        told = "   ".join(f"{name} {_ms(each.median_ms)} ({_times(each.over_first)}x)" for name, each in others)
         missing = "".join(f"   {peer}: not installed" for peer in comparison.skipped)
         over = f"{ours.fastest_ms / comparison.floor_ms:9.1f}x"
         lines.append(f"{comparison.name:24s} {_ms(ours.median_ms):>12s}  {over}  {told}{missing}")
@@ -119,6 +119,10 @@ def draw_bench(path: Path, comparisons: Sequence[Comparison]) -> None:
     axes.margins(x=0.15)
     axes.set_xlabel("milliseconds; red: the floor of this machine")
     figure.savefig(path, dpi=150)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio > 0.1 else f"{ratio:.4f}"
 
 
 def _ms(value: float) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Floors", "Timing", "measure_floors", "take_turns", "without_native"]
+__all__ = ["Floors", "Timing", "measure_floors", "take_turns", "timed_ms", "without_native"]
 
 _COPY_NUMBERS = 2**25
 _GEMM_SIZE = 1024
@@ -80,6 +80,13 @@ def take_turns(
         )
         for name, own in durations_s.items()
     }
+
+
+def timed_ms(run: Callable[[], object]) -> float:
+    """How long one run takes, with the clock of this module."""
+    start_s = _now_s()
+    run()
+    return 1e3 * (_now_s() - start_s)
 
 
 def measure_floors(generator: torch.Generator) -> Floors:

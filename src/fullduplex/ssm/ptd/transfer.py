@@ -20,7 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from fullduplex.base.errors import InputError
 from fullduplex.ssm.ptd.perturb import checked_matrix
 
-__all__ = ["bound_first_order", "bound_of_legs", "deviation", "frequency_grid", "legs_phi", "legs_states", "states"]
+__all__ = [
+    "bound_first_order",
+    "bound_of_legs",
+    "deviation",
+    "frequency_grid",
+    "legs_phi",
+    "legs_states",
+    "states",
+    "tones_between",
+]
 
 F64 = NDArray[np.float64]
 C128 = NDArray[np.complex128]
@@ -81,6 +90,17 @@ def frequency_grid(*matrices: ArrayLike, num_between: int = 200) -> F64:
     top = 3 * max(float(np.abs(values).max(initial=0)), 1e-3)
     grid = np.geomspace(1e-6 * top, top, num_between)
     return np.unique(np.concatenate([np.imag(values), grid, -grid, [0.0]])).astype(np.float64)
+
+
+def tones_between(a_NN: ArrayLike, values_N: ArrayLike, *, num_between: int = 150) -> F64:
+    """Frequencies above zero at which to compare A with a perturbed one of eigenvalues `values_N`.
+
+    A frequency on an eigenvalue of A answers with infinity and is left out; beside it, everything is finite.
+    """
+    before_N = np.linalg.eigvals(checked_matrix(a_NN))
+    grid = frequency_grid(values_N, num_between=num_between)
+    far = np.abs(1j * grid[:, None] - before_N).min(1) > 1e-9 * (1 + np.abs(before_N).max())
+    return grid[(grid > 0) & far]
 
 
 def legs_states(order: int, s_F: ArrayLike) -> C128:

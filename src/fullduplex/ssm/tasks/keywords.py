@@ -18,12 +18,14 @@ from fullduplex.base.errors import FormatError, InputError
 from fullduplex.numerics.resample import resample
 from fullduplex.ssm.tasks.task import Examples, Task
 
-__all__ = ["read_examples", "read_keywords", "recordings_rate_hz", "resampled"]
+__all__ = ["KEYWORD_SAMPLES", "read_examples", "read_keywords", "recordings_rate_hz", "resampled"]
 
 F32 = NDArray[np.float32]
 
+KEYWORD_SAMPLES = 4_000  # the loudest quarter of a second at 16 kHz: a short word
 
-def read_keywords(folder: Path, *, num_samples: int = 8_000) -> Task:
+
+def read_keywords(folder: Path, *, num_samples: int = KEYWORD_SAMPLES) -> Task:
     """The recordings of a folder, cut or padded to one length, each at the same loudness.
 
     Args:

@@ -30,7 +30,11 @@ def read_at_rate(folder: Path, data: Path, *, new_rate_hz: int | None = None) ->
     settings = read_settings(folder)
     if settings.task != "keywords":
         raise InputError(f"{folder} is a run on {settings.task!r}; the rate test reads runs on keywords")
-    model, task, rate_hz = load_run(folder), read_keywords(data), recordings_rate_hz(data / "test")
+    model, task, rate_hz = (
+        load_run(folder),
+        read_keywords(data, num_samples=settings.num_samples),
+        recordings_rate_hz(data / "test"),
+    )
     if model.config.outputs != task.outputs:
         raise InputError(
             f"{folder} knows {model.config.outputs} words, {data} has {task.outputs}; give its own recordings"

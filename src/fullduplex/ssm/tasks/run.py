@@ -13,6 +13,7 @@ from fullduplex.ssm.classifier import Classifier, ClassifierConfig
 from fullduplex.ssm.layers import LayerConfig
 from fullduplex.ssm.tasks.curve import draw_curve, read_curve, write_point
 from fullduplex.ssm.tasks.fit import FitConfig, Point, fit
+from fullduplex.ssm.tasks.keywords import KEYWORD_SAMPLES
 from fullduplex.ssm.tasks.table import make_task
 from fullduplex.train.checkpoint import load_checkpoint
 
@@ -21,7 +22,8 @@ __all__ = ["RunSettings", "load_run", "read_settings", "train_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """Everything that decides a run; see `fullduplex.ssm.tasks.fit.FitConfig`. `steps` is the range of Delta."""
+    """Everything that decides a run; see `fullduplex.ssm.tasks.fit.FitConfig`. `steps` is the range of Delta,
+    `num_samples` the length of a recording of keywords."""
 
     layer: str
     task: str
@@ -34,6 +36,7 @@ class RunSettings:
     steps: tuple[float, float]
     num_steps: int
     checkpoint_every_steps: int
+    num_samples: int = KEYWORD_SAMPLES
 
 
 def train_run(
@@ -61,7 +64,7 @@ def train_run(
         FormatError: a file of the run is damaged.
     """
     _claim(folder, settings, resume=resume)
-    task = make_task(settings.task, seed=settings.seed, data=data)
+    task = make_task(settings.task, seed=settings.seed, data=data, num_samples=settings.num_samples)
     config = FitConfig(
         layer=_layer(settings),
         depth=settings.depth,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fullduplex.base.errors import InputError
 from fullduplex.ssm.tasks.digits import digits, mnist1d
-from fullduplex.ssm.tasks.keywords import read_keywords
+from fullduplex.ssm.tasks.keywords import KEYWORD_SAMPLES, read_keywords
 from fullduplex.ssm.tasks.listops import listops, read_listops
 from fullduplex.ssm.tasks.memory import copying, delay, recall, selective_copying
 from fullduplex.ssm.tasks.pathfinder import PathfinderConfig, pathfinder
@@ -28,13 +28,14 @@ TASKS: dict[str, str] = {
 }
 
 
-def make_task(name: str, *, seed: int = 0, data: Path | None = None) -> Task:
+def make_task(name: str, *, seed: int = 0, data: Path | None = None, num_samples: int = KEYWORD_SAMPLES) -> Task:
     """A task by name.
 
     Args:
         name: one of `TASKS`.
         seed: decides every example that is generated, and every split.
         data: folder of files, for the tasks that read some.
+        num_samples: of each recording of keywords; the loudest so many are kept.
 
     Raises:
         InputError: no such task, files for a task that takes none, or none for one that needs them.
@@ -52,7 +53,10 @@ def make_task(name: str, *, seed: int = 0, data: Path | None = None) -> Task:
         "selective-copying": lambda: selective_copying(seed),
         "recall": lambda: recall(seed),
     }
-    read: dict[str, Callable[[Path], Task]] = {"listops-long": read_listops, "keywords": read_keywords}
+    read: dict[str, Callable[[Path], Task]] = {
+        "listops-long": read_listops,
+        "keywords": lambda folder: read_keywords(folder, num_samples=num_samples),
+    }
     if name not in TASKS:
         raise InputError(f"no task {name!r}; expected one of {', '.join(TASKS)}")
     if data is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullduplex.ssm.ptd.perturb import Ptd
-from fullduplex.ssm.ptd.transfer import frequency_grid, states
+from fullduplex.ssm.ptd.transfer import states, tones_between
 from fullduplex.ssm.view.canvas import figure_and_axes, save
 
 __all__ = ["draw_ptd"]
@@ -28,9 +28,7 @@ def draw_ptd(file: Path, a_NN: NDArray[Any], found: Ptd, *, title: str = "") -> 
     plane.legend(frameon=False)
     order = a_NN.shape[0]
     b_N = np.ones(order) / np.sqrt(order)
-    grid = frequency_grid(found.values_N, num_between=150)
-    # A frequency on an eigenvalue of A answers with infinity; beside it, everything is finite.
-    grid = grid[(grid > 0) & (np.abs(1j * grid[:, None] - before).min(1) > 1e-9 * (1 + np.abs(before).max()))]
+    grid = tones_between(a_NN, found.values_N)
     one_FN, other_FN = states(a_NN, b_N, grid), states(a_NN + found.e_NN, b_N, grid)
     axis.loglog(grid, np.linalg.norm(one_FN, axis=1), color="0.6", label="|state| of A")
     axis.loglog(grid, np.linalg.norm(one_FN - other_FN, axis=1) + 1e-300, color="tab:red", label="moved by E")
