@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fullduplex.cli.main import main
-from fullduplex.hardware.reproduce import comparison
+from fullduplex.hardware.reproduce import influence
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 
@@ -58,7 +58,7 @@ def test_the_table_holds_every_number_of_the_paper_within_its_tolerance(
     assert code == 0 and found["unknowns"]["dram_efficiency"] == 0.75
     kinds = [row["kind"] for row in rows]
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        "throughput": 10, "latency": 6, "saturation": 4, "energy": 4, "capacity": 2, "edap": 3,
+        "throughput": 10, "latency": 6, "saturation": 4, "energy": 4, "capacity": 2, "edap": 4,
     }  # fmt: skip
     for row in rows:
         if row["kind"] == "throughput":
@@ -86,8 +86,8 @@ def test_every_unknown_is_swept(
     pytest.importorskip("matplotlib")
     pytest.importorskip("tqdm")
     few = {"dram_efficiency": (0.75, 0.9), "hop_s": (5e-6,), "spread": (0.5,), "zipf": (1.0,), "spaces": (True,)}
-    assert few.keys() == comparison.SWEPT.keys()
-    monkeypatch.setattr(comparison, "SWEPT", few)
+    assert few.keys() == influence.SWEPT.keys()
+    monkeypatch.setattr(influence, "SWEPT", few)
     code, found = plan(capsys, "figure", "11", "--sensitivity", "--out", str(tmp_path))
     swept, rows = found["sensitivity"], found["rows"]
     assert isinstance(swept, dict) and isinstance(rows, list) and code == 0

@@ -176,9 +176,7 @@ def _weights(count: int, skew: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _subsets(
-    count: int, top_k: int, skew: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+def _subsets(count: int, top_k: int, skew: float) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Chance of each subset of `top_k` experts, its members, and the same as rows of zeros and ones."""
     subsets = np.array(list(itertools.combinations(range(count), top_k)))
     chances = _weights(count, skew)[subsets].prod(axis=1)

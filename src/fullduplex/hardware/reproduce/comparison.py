@@ -5,7 +5,6 @@ seconds of a hop between devices. They are calibrated on these very statements (
 reproduction and no prediction. Lengths of the 27 configurations are our reading of the figures' labels.
 """
 
-import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,10 +35,8 @@ __all__ = [
     "claims",
     "compare",
     "load_unknowns",
-    "num_settings",
     "paper_split",
     "paper_system",
-    "sensitivity",
 ]
 
 BATCHES = (32, 64, 128)
@@ -58,15 +55,6 @@ PAPER: Mapping[str, float] = MappingProxyType(
         "Mixtral batch 32, 4096: Bank-PIM / GPU": 2.17,
         "Mixtral: max Duplex+PE+ET / Bank-PIM": 1.80,
         "Mixtral: mean Duplex+PE+ET / Bank-PIM": 1.49,
-    }
-)
-SWEPT: Mapping[str, tuple[float, ...]] = MappingProxyType(
-    {
-        "dram_efficiency": (0.65, 0.75, 0.85, 1.0),
-        "hop_s": (0.8e-6, 3e-6, 5e-6, 7e-6),
-        "spread": (0.0, 0.1, 0.3, 0.5),
-        "zipf": (0.0, 0.5, 1.0, 1.5),
-        "spaces": (False, True),
     }
 )
 SYSTEMS = ("GPU", "2xGPU", "Duplex", "Duplex+PE", "Duplex+PE+ET", "Bank-PIM")
@@ -216,29 +204,3 @@ def claims(found: Comparison) -> tuple[Claim, ...]:
         float(np.mean(over_bank)),
     )
     return tuple(Claim(name=name, paper=PAPER[name], here=value) for name, value in zip(PAPER, here, strict=True))
-
-
-def _changed(base: Unknowns) -> dict[tuple[str, float], Unknowns]:
-    return {
-        (field, value): dataclasses.replace(base, **{field: value})  # pyright: ignore[reportArgumentType]
-        for field, values in SWEPT.items()
-        for value in values
-    }
-
-
-def num_settings(base: Unknowns) -> int:
-    """How many comparisons `sensitivity` runs."""
-    return len(set(_changed(base).values()))
-
-
-def sensitivity(
-    presets: Presets, base: Unknowns, progress: Callable[[], object] = lambda: None, ray: str | None = None
-) -> dict[str, dict[str, tuple[Claim, ...]]]:
-    """The statements with one unknown changed at a time: {unknown: {value: statements}}."""
-    known: dict[Unknowns, tuple[Claim, ...]] = {}
-    found: dict[str, dict[str, tuple[Claim, ...]]] = {}
-    for (field, value), changed in _changed(base).items():
-        if changed not in known:
-            known[changed] = claims(compare(presets, changed, progress, ray))
-        found.setdefault(field, {})[f"{value:g}"] = known[changed]
-    return found
