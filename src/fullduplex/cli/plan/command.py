@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fullduplex.cli.plan.calibrate import add_calibrate, run_calibrate
 from fullduplex.cli.plan.figure import add_figure, run_figure
+from fullduplex.cli.plan.layouts import LAYOUTS, find_layout, find_system
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
 from fullduplex.hardware.device import System
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_system(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("system")
     group.add_argument("--model", default="llama3-8b", metavar="NAME", help="see `plan list` (default: llama3-8b)")
-    group.add_argument("--device", default="gpu", metavar="NAME", help="see `plan list` (default: gpu)")
+    group.add_argument("--device", default="gpu", metavar="NAME", help="or a layout, see `plan list` (default: gpu)")
     group.add_argument("--devices", type=int, default=1, metavar="N", help="that serve it together (default: 1)")
     group.add_argument("--efficiency", type=float, default=0.75, metavar="E", help="DRAM bandwidth reached, 0 to 1")
     group.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="latency of a link hop (default: 5)")
@@ -121,23 +122,6 @@ def main(argv: list[str]) -> int:
     return run[arguments.command](arguments, presets)
 
 
-def _system(arguments: argparse.Namespace, presets: Presets, device: str) -> System:
-    plain = System(
-        device=presets.find_device(device),
-        num_devices=arguments.devices,
-        expert_tensor=arguments.expert_tensor,
-        dram_efficiency=arguments.efficiency,
-    )
-    hop_s = arguments.hop_us * 1e-6
-    co_processing = arguments.co_processing if plain.device.pim_bandwidth_ratio else "none"
-    return dataclasses.replace(
-        plain,
-        co_processing=co_processing,
-        link=dataclasses.replace(plain.link, hop_s=hop_s),
-        node_link=dataclasses.replace(plain.node_link, hop_s=hop_s),
-    )
-
-
 def _load(arguments: argparse.Namespace, conversation_s: float) -> DuplexLoad:
     return DuplexLoad(
         frame_s=arguments.frame,
@@ -151,7 +135,7 @@ def _load(arguments: argparse.Namespace, conversation_s: float) -> DuplexLoad:
 
 
 def _serve(arguments: argparse.Namespace, presets: Presets) -> int:
-    model, system = presets.find_model(arguments.model), _system(arguments, presets, arguments.device)
+    model, system = presets.find_model(arguments.model), find_system(arguments, presets, arguments.device)
     load = _load(arguments, arguments.age)
     room = capacity(model, system, load)
     asked = None if arguments.sessions is None else frame_times(model, system, load, arguments.sessions)
@@ -185,7 +169,7 @@ def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
     pairs = [(model, device) for model in arguments.model.split(",") for device in arguments.device.split(",")]
     loads = [_load(arguments, 60 * minutes) for minutes in arguments.minutes]
     points = [
-        Place(model=presets.find_model(model), system=_system(arguments, presets, device), load=load)
+        Place(model=presets.find_model(model), system=find_system(arguments, presets, device), load=load)
         for model, device in pairs
         for load in loads
     ]
@@ -212,20 +196,33 @@ def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
 
 
 def _stage(arguments: argparse.Namespace, presets: Presets) -> int:
-    model, system = presets.find_model(arguments.model), _system(arguments, presets, arguments.device)
-    stage = Stage.of_lengths(arguments.batch, arguments.context, arguments.prompts, arguments.prompt)
-    cost = stage_cost(model, system, stage)
+    model, layout = presets.find_model(arguments.model), find_layout(arguments, presets, arguments.device)
+    whole = Stage.of_lengths(arguments.batch, arguments.context, arguments.prompts, arguments.prompt)
+    costs = {"stage": stage_cost(model, layout, whole)} if isinstance(layout, System) else {
+        "prompts": stage_cost(model, layout.prompts, Stage.of_lengths(0, 0, arguments.prompts, arguments.prompt)),
+        "answers": stage_cost(model, layout.answers, Stage.of_lengths(arguments.batch, arguments.context)),
+    }  # fmt: skip
     if arguments.json:
-        print(json.dumps({"seconds": cost.seconds, "parts_s": dict(cost.parts_s), "energy_j": cost.energy_j}))
+        found = {
+            name: {"seconds": cost.seconds, "parts_s": dict(cost.parts_s), "energy_j": cost.energy_j,
+                   "parts_j": dict(cost.parts_j)}
+            for name, cost in costs.items()
+        }  # fmt: skip
+        print(json.dumps(found["stage"] if len(found) == 1 else found))
         return 0
-    for part, seconds in cost.parts_s.items():
-        print(f"{part:<13} {seconds * 1e3:>10.4f} ms {seconds / max(cost.seconds, 1e-30):>7.1%}")
-    print(f"{'stage':<13} {cost.seconds * 1e3:>10.4f} ms, {cost.energy_j:.4g} J of DRAM reads and arithmetic")
+    for name, cost in costs.items():
+        for part, seconds in cost.parts_s.items():
+            share, joules = seconds / max(cost.seconds, 1e-30), cost.parts_j[part]
+            if seconds:
+                print(f"{part:<13} {seconds * 1e3:>10.4f} ms {share:>7.1%} {joules:>10.4g} J")
+        print(f"{name:<13} {cost.seconds * 1e3:>10.4f} ms, {cost.energy_j:.4g} J of DRAM reads and arithmetic")
     return 0
 
 
 def _simulate(arguments: argparse.Namespace, presets: Presets) -> int:
-    return run_simulation(arguments, presets.find_model(arguments.model), _system(arguments, presets, arguments.device))
+    return run_simulation(
+        arguments, presets.find_model(arguments.model), find_layout(arguments, presets, arguments.device)
+    )
 
 
 def _list(arguments: argparse.Namespace, presets: Presets) -> int:
@@ -243,11 +240,13 @@ def _list(arguments: argparse.Namespace, presets: Presets) -> int:
         for name, item in presets.model.items()
     }
     if arguments.json:
-        print(json.dumps({"device": devices, "model": models}))
+        print(json.dumps({"device": devices, "layout": LAYOUTS, "model": models}))
         return 0
     for name, item in presets.device.items():
         units = f"memory x{item.pim_bandwidth_ratio:g}, {item.pim_ops_per_byte:g} Op/B" if item.pim() else "no PIM"
         print(f"device {name:<14} {item.flops_per_s / 1e12:>6.1f} TFLOPS {item.bytes_per_s / 1e12:.2f} TB/s {units}")
+    for name, text in LAYOUTS.items():
+        print(f"layout {name:<14} {text}")
     for name, item in presets.model.items():
         print(
             f"model  {name:<14} {item.num_parameters / 1e9:>7.2f} B parameters, {item.kv_bytes_per_token / 1e3:>8.1f} kB "

@@ -11,6 +11,7 @@ from fullduplex.base.errors import FormatError
 from fullduplex.hardware.device import System
 from fullduplex.hardware.model import Model
 from fullduplex.hardware.serving.simulate import Serving, simulate
+from fullduplex.hardware.serving.split import Pools, simulate_split
 from fullduplex.hardware.serving.traffic import Requests, draw_requests
 from fullduplex.hardware.workload import Routing
 
@@ -56,7 +57,7 @@ def read_trace(path: Path) -> Requests:
     return Requests(arrival_s=table[:, 0], prompt=tokens[:, 0], answer=tokens[:, 1])
 
 
-def run_simulation(arguments: argparse.Namespace, model: Model, system: System) -> int:
+def run_simulation(arguments: argparse.Namespace, model: Model, layout: System | Pools) -> int:
     """Serve the requests and print throughput and quantiles; exit status 0."""
     if arguments.trace is not None:
         requests = read_trace(arguments.trace)
@@ -72,7 +73,10 @@ def run_simulation(arguments: argparse.Namespace, model: Model, system: System) 
     closed = arguments.trace is None and arguments.rate is None
     routing = Routing(zipf=arguments.skew, correlation=arguments.correlation)
     serving = Serving(batch=arguments.batch, closed=closed, chunk=arguments.chunk, routing=routing)
-    log = simulate(model, system, requests, serving)
+    if isinstance(layout, Pools):
+        log = simulate_split(model, layout, requests, serving)
+    else:
+        log = simulate(model, layout, requests, serving)
     shares = (0.5, 0.9, 0.99)
     waits = {
         "first token": [float(value) for value in np.quantile(log.first_token_s, shares)]
@@ -81,9 +85,10 @@ def run_simulation(arguments: argparse.Namespace, model: Model, system: System) 
         "between tokens": [log.between_tokens_s(share) for share in shares] if log.decodes.any() else [],
         "whole answer": [float(value) for value in np.quantile(log.whole_s, shares)] if log.whole_s.size else [],
     }
+    overload = log.overloaded(arguments.batch)
     joules = log.energy_j / max(1, int(log.tokens.sum()))
     if arguments.json:
-        found = {"requests": len(requests), "stages": len(log.stage_s), "seconds": log.end_s}
+        found = {"requests": len(requests), "stages": len(log.stage_s), "seconds": log.end_s, "overload": overload}
         rates = {"tokens_per_s": log.tokens_per_s, "joules_per_token": joules}
         print(json.dumps({**found, **rates, "p50_p90_p99_s": waits}))
         return 0
@@ -94,4 +99,9 @@ def run_simulation(arguments: argparse.Namespace, model: Model, system: System) 
     print(f"{'seconds':<15} {'p50':>9} {'p90':>9} {'p99':>9}")
     for name, values in waits.items():
         print(f"{name:<15} " + " ".join(f"{value:>9.4f}" for value in values))
+    if overload:
+        print(
+            f"OVERLOAD: {log.waiting} requests had no first token yet when the last one came. More arrives than is served: "
+            "waits grow as long as the run does, and the quantiles above are those of its length"
+        )
     return 0
