@@ -176,6 +176,63 @@ def test_simulate_draws_requests_and_reads_traces(capsys: pytest.CaptureFixture[
     assert "a full batch" in capsys.readouterr().out
 
 
+def test_layouts_of_the_paper_have_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Section VIII: prompts apart cut the tail; memory apart lowers the median and pays with tail and first token."""
+    asked = ("simulate", "--model", "mixtral", "--devices", "4", "--batch", "32", "--requests", "200")
+    found = {}
+    for name in ("gpu", "2xgpu", "hetero", "duplex-split"):
+        code, run = plan(capsys, *asked, "--device", name)
+        waits = run["p50_p90_p99_s"]
+        assert code == 0 and isinstance(waits, dict)
+        found[name] = run["tokens_per_s"], waits["first token"], waits["between tokens"]
+    assert found["2xgpu"][0] > 1.1 * found["gpu"][0]
+    assert found["hetero"][2][0] < found["gpu"][2][0] and found["hetero"][2][2] > 3 * found["gpu"][2][2]
+    assert found["hetero"][1][0] > 3 * found["gpu"][1][0]
+    assert found["duplex-split"][2][2] < 0.6 * found["gpu"][2][2]
+    code, stage = plan(
+        capsys, "stage", "--model", "mixtral", "--device", "duplex-split", "--devices", "4", "--prompts", "1"
+    )
+    assert code == 0 and set(stage) == {"prompts", "answers"}
+    code, room = plan(
+        capsys, "sweep", "--model", "mixtral", "--device", "gpu,hetero", "--devices", "4", "--minutes", "1"
+    )
+    sessions = room["sessions"]
+    assert code == 0 and isinstance(sessions, dict) and sessions["mixtral on hetero"][0] > 0
+    assert main(["plan", "list"]) == 0
+    assert "duplex-split" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("simulate", "--device", "hetero"), "--devices is 1"), (("serve", "--device", "duplex-split", "--devices", "3"), "even"),
+     (("serve", "--device", "duplex-split", "--devices", "4"), "plan simulate"), (("stage", "--device", "hetro"), "'hetero'"),
+     (("simulate", "--device", "duplex-split", "--devices", "2", "--chunk", "64"), "chunk"),
+     (("stage", "--device", "hetero", "--devices", "4", "--co-processing", "spaces"), "co_processing")],
+)  # fmt: skip
+def test_layouts_that_cannot_be_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str
+) -> None:
+    assert main(["plan", *arguments]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_overload_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("simulate", "--requests", "300", "--prompt", "2000", "--answer", "20", "--batch", "8")
+    assert plan(capsys, *asked, "--rate", "200")[1]["overload"] is True
+    assert plan(capsys, *asked, "--rate", "2")[1]["overload"] is False
+    assert main(["plan", *asked, "--rate", "200"]) == 0
+    assert "OVERLOAD" in capsys.readouterr().out
+
+
+def test_rows_of_a_trace_may_come_in_any_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [f"{0.3 * number},{50 + 7 * number},{number % 5 + 1}\n" for number in range(30)]
+    found = []
+    for name, lines in (("a.csv", rows), ("b.csv", rows[::-1])):
+        (tmp_path / name).write_text(HEADER + "".join(lines))
+        found.append(plan(capsys, "simulate", "--trace", str(tmp_path / name)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
