@@ -145,8 +145,15 @@ def test_list_shows_presets_of_a_file(capsys: pytest.CaptureFixture[str], tmp_pa
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("serve", "--model", "lama3-8b"), "did you mean 'llama3-8b'"), (("serve", "--devices", "0"), "num_devices"),
-     (("serve", "--model", "grok1"), "do not fit"), (("serve", "--sessions", "0"), "sessions"),
+    [(("serve", "--model", "lama3-8b"), "did you mean 'llama3-8b'"), (("serve", "--model", "grok1"), "do not fit"),
+     (("stage", "--devices", "12"), "num_devices"), (("stage", "--hop-us", "nan"), "hop_s"),
+     (("serve", "--deadline", "0ms"), "deadline_s"), (("serve", "--interruptions", "1e9"), "interruptions_per_min"),
+     (("simulate", "--rate", "0"), "--rate"), (("simulate", "--skew", "-1"), "--skew"),
+     (("simulate", "--spread", "nan"), "spread"), (("simulate", "--correlation", "1"), "correlation"),
+     (("simulate", "--prompt", "100000000"), "do not fit"), (("replay", "none.jsonl"), "No such file"),
+     (("sweep", "--png", "/dev/null/a.png"), "cannot be written"), (("sweep", "--ray", "nonsense"), "HOST:PORT"),
+     (("figure", "8", "--out", "/dev/null/a"), "cannot be written"),
+     (("calibrate", "--out", "/dev/null/a.toml"), "cannot be written"),
      (("stage", "--efficiency", "2"), "dram_efficiency"), (("sweep", "--miss-rate", "1"), "miss_rate")],
 )  # fmt: skip
 def test_mistakes_are_named(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str) -> None:
@@ -154,10 +161,24 @@ def test_mistakes_are_named(capsys: pytest.CaptureFixture[str], arguments: tuple
     assert named in capsys.readouterr().err
 
 
-def test_a_time_without_a_unit_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["plan", "serve", "--deadline", "80 parsec"])
-    assert "such as 80ms" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("serve", "--deadline", "80 parsec"), "such as 80ms"), (("serve", "--deadline", "1.2.3s"), "such as 80ms"),
+     (("sweep", "--minutes", "1,x"), "such as 1,10,60"), (("sweep", "--minutes", "nan"), "such as 1,10,60"),
+     (("sweep", "--minutes", ""), "such as 1,10,60"), (("serve", "--sessions", "0"), "at least 1"),
+     (("serve", "--devices", "0"), "at least 1"), (("stage", "--batch", "-1"), "at least 0"),
+     (("stage", "--prompt", "0"), "at least 1"), (("simulate", "--seed", "-1"), "at least 0"),
+     (("simulate", "--answer", "0"), "at least 1"), (("simulate", "--batch", "x"), "at least 1"),
+     (("calibrate", "--repeats", "0"), "at least 1"), (("figure", "12"), "invalid choice")],
+)  # fmt: skip
+def test_an_option_that_cannot_be_read_is_named(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", *arguments])
+    assert stopped.value.code == 2
+    text = capsys.readouterr().err
+    assert named in text and "argument" in text
 
 
 def test_simulate_draws_requests_and_reads_traces(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import json
-import re
 import sys
 from pathlib import Path
 
 from fullduplex.cli.plan.calibrate import add_calibrate, run_calibrate
 from fullduplex.cli.plan.figure import add_figure, run_figure
+from fullduplex.cli.plan.inputs import counted, numbers, seconds, writable
 from fullduplex.cli.plan.layouts import LAYOUTS, find_layout, find_system
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
@@ -21,30 +21,43 @@ from fullduplex.hardware.sweep import run_points
 
 __all__ = ["main"]
 
+_EXAMPLES = """examples:
+  fullduplex plan serve --model llama3-8b --device gpu --sessions 100 --deadline 80ms
+  fullduplex plan sweep --model llama3-8b,mamba2-2.7b --device gpu,duplex --png capacity.png
+  fullduplex plan stage --model mixtral --device duplex --devices 4 --batch 64 --prompts 1
+  fullduplex plan simulate --model mixtral --device duplex-split --devices 4 --rate 8 --prompt 2048
+  fullduplex plan figure table --sensitivity
+fullduplex plan COMMAND --help says more."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fullduplex plan",
-        description="How many full-duplex sessions fit on a device (a roofline of every layer, after the Duplex paper, "
-        "arXiv:2409.01141). A session takes a token in every frame of its life, silence included; all share the deadline.",
-        epilog="examples: fullduplex plan serve --model llama3-8b --device gpu --sessions 100 --deadline 80ms; "
-        "fullduplex plan sweep --model llama3-8b,mamba2-2.7b --device gpu,duplex --png capacity.png; "
-        "fullduplex plan figure 11",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="How many full-duplex sessions fit on a device: a roofline of every layer, after the Duplex paper\n"
+        "(arXiv:2409.01141). A session takes a token in every frame of its life, silence included; all share the deadline.",
+        epilog=_EXAMPLES,
     )
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="serve|sweep|stage|simulate|replay|calibrate|figure|list"
-    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="do this many sessions fit, and how many would?")
-    serve.add_argument("--sessions", type=int, metavar="N", help="also: the frame times with this many")
+    serve.add_argument("--sessions", type=counted(1), metavar="N", help="also: the frame times with this many")
     sweep = commands.add_parser("sweep", help="capacity over the length of a conversation, models x devices")
-    sweep.add_argument("--minutes", type=_floats, default=(1, 3, 10, 30, 60), metavar="M,M,…", help="1,3,10,30,60")
+    sweep.add_argument("--minutes", type=numbers, default=(1, 3, 10, 30, 60), metavar="M,M,…", help="1,3,10,30,60")
     sweep.add_argument("--png", type=Path, metavar="FILE", help="draw the curves")
     sweep.add_argument("--ray", metavar="ADDRESS", help="run the points on Ray: local, auto or HOST:PORT")
     stage = commands.add_parser("stage", help="where the time of one stage goes")
-    stage.add_argument("--batch", type=int, default=64, metavar="N", help="requests that take a token (default: 64)")
-    stage.add_argument("--context", type=int, default=1024, metavar="T", help="tokens behind each (default: 1024)")
-    stage.add_argument("--prompts", type=int, default=0, metavar="N", help="requests that bring a prompt (default: 0)")
-    stage.add_argument("--prompt", type=int, default=1024, metavar="T", help="tokens of a prompt (default: 1024)")
+    stage.add_argument(
+        "--batch", type=counted(0), default=64, metavar="N", help="requests that take a token (default: 64)"
+    )
+    stage.add_argument(
+        "--context", type=counted(0), default=1024, metavar="T", help="tokens behind each (default: 1024)"
+    )
+    stage.add_argument(
+        "--prompts", type=counted(0), default=0, metavar="N", help="requests that bring a prompt (default: 0)"
+    )
+    stage.add_argument(
+        "--prompt", type=counted(1), default=1024, metavar="T", help="tokens of a prompt (default: 1024)"
+    )
     simulate = commands.add_parser("simulate", help="requests that come and go: waits and tails of a serving system")
     add_traffic(simulate)
     again = commands.add_parser("replay", help="a real vLLM run: calibrate on its first part, predict the rest")
@@ -69,7 +82,7 @@ def _add_system(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("system")
     group.add_argument("--model", default="llama3-8b", metavar="NAME", help="see `plan list` (default: llama3-8b)")
     group.add_argument("--device", default="gpu", metavar="NAME", help="or a layout, see `plan list` (default: gpu)")
-    group.add_argument("--devices", type=int, default=1, metavar="N", help="that serve it together (default: 1)")
+    group.add_argument("--devices", type=counted(1), default=1, metavar="N", help="that serve it together (default: 1)")
     group.add_argument("--efficiency", type=float, default=0.75, metavar="E", help="DRAM bandwidth reached, 0 to 1")
     group.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="latency of a link hop (default: 5)")
     group.add_argument("--co-processing", choices=("none", "experts", "spaces"), default="none", help="default: none")
@@ -79,30 +92,19 @@ def _add_system(parser: argparse.ArgumentParser) -> None:
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("load")
+    group.add_argument("--frame", type=seconds, default=0.08, metavar="T", help="a step is due in each (default: 80ms)")
+    group.add_argument("--deadline", type=seconds, default=0.08, metavar="T", help="of a frame's work (default: 80ms)")
     group.add_argument(
-        "--frame", type=_seconds, default=0.08, metavar="T", help="a step is due in each (default: 80ms)"
-    )
-    group.add_argument("--deadline", type=_seconds, default=0.08, metavar="T", help="of a frame's work (default: 80ms)")
-    group.add_argument(
-        "--steps", type=int, default=1, metavar="N", help="tokens one after another a frame (default: 1)"
+        "--steps", type=counted(1), default=1, metavar="N", help="tokens one after another a frame (default: 1)"
     )
     group.add_argument(
         "--interruptions", type=float, default=2.0, metavar="R", help="a minute and session (default: 2)"
     )
-    group.add_argument("--burst", type=int, default=64, metavar="T", help="tokens an interruption brings (default: 64)")
+    group.add_argument(
+        "--burst", type=counted(0), default=64, metavar="T", help="tokens an interruption brings (default: 64)"
+    )
     group.add_argument("--miss-rate", type=float, default=0.01, metavar="P", help="frames allowed late (default: 0.01)")
-    group.add_argument("--age", type=_seconds, default=300.0, metavar="T", help="of the conversations (default: 5min)")
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(item) for item in text.split(","))
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"([0-9.]+)(ms|s|min|h)?", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time; expected such as 80ms, 0.5s, 5min")
-    return float(found[1]) * {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}[found[2] or "s"]
+    group.add_argument("--age", type=seconds, default=300.0, metavar="T", help="of the conversations (default: 5min)")
 
 
 def main(argv: list[str]) -> int:
@@ -166,6 +168,7 @@ def _serve(arguments: argparse.Namespace, presets: Presets) -> int:
 def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
     from tqdm import tqdm
 
+    png = None if arguments.png is None else writable(arguments.png)
     pairs = [(model, device) for model in arguments.model.split(",") for device in arguments.device.split(",")]
     loads = [_load(arguments, 60 * minutes) for minutes in arguments.minutes]
     points = [
@@ -180,8 +183,8 @@ def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
         for index, (model, device) in enumerate(pairs)
     }
     counts = {name: [0 if row is None else row.sessions for row in rows] for name, rows in curves.items()}
-    if arguments.png is not None:
-        draw_capacity(arguments.minutes, counts, arguments.png)
+    if png is not None:
+        draw_capacity(arguments.minutes, counts, png)
     if arguments.json:
         limits = {name: ["memory" if row is None else row.limited_by for row in rows] for name, rows in curves.items()}
         print(json.dumps({"minutes": arguments.minutes, "sessions": counts, "limited_by": limits}))
@@ -191,7 +194,7 @@ def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
     for name, rows in curves.items():
         cells = [f"{row.sessions:>10} {row.limited_by[0]}" if row else f"{0:>10} m" for row in rows]
         print(f"{name:<{width}} " + " ".join(cells))
-    print("limited by: m memory, d deadline" + (f"; drawn to {arguments.png}" if arguments.png else ""))
+    print("limited by: m memory, d deadline" + (f"; drawn to {png}" if png else ""))
     return 0
 
 
@@ -211,10 +214,10 @@ def _stage(arguments: argparse.Namespace, presets: Presets) -> int:
         print(json.dumps(found["stage"] if len(found) == 1 else found))
         return 0
     for name, cost in costs.items():
-        for part, seconds in cost.parts_s.items():
-            share, joules = seconds / max(cost.seconds, 1e-30), cost.parts_j[part]
-            if seconds:
-                print(f"{part:<13} {seconds * 1e3:>10.4f} ms {share:>7.1%} {joules:>10.4g} J")
+        for part, part_s in cost.parts_s.items():
+            share, joules = part_s / max(cost.seconds, 1e-30), cost.parts_j[part]
+            if part_s:
+                print(f"{part:<13} {part_s * 1e3:>10.4f} ms {share:>7.1%} {joules:>10.4g} J")
         print(f"{name:<13} {cost.seconds * 1e3:>10.4f} ms, {cost.energy_j:.4g} J of DRAM reads and arithmetic")
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fullduplex.cli.plan.inputs import writable
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.reproduce.comparison import NUM_RUNS, Unknowns, compare, load_unknowns
 from fullduplex.hardware.reproduce.influence import Influence, influence, num_settings
@@ -47,7 +48,7 @@ def add_figure(parser: argparse.ArgumentParser) -> None:
 def run_figure(arguments: argparse.Namespace, presets: Presets) -> int:
     """Print, draw; exit status 0, or 1 when a row of the table misses its tolerance."""
     unknowns = load_unknowns(arguments.config)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    writable(arguments.out / ("duplex_8.png" if arguments.number == "8" else "duplex_11.png"))
     if arguments.number == "8":
         return _edap(arguments, presets, unknowns)
     everything = arguments.number == "table"
