@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import ConfigError
 from fullduplex.hardware.checks import at_least
 from fullduplex.hardware.device import Processor, System
-from fullduplex.hardware.exchange import all_to_all_seconds, remote_copies, ring_all_reduce_seconds
+from fullduplex.hardware.exchange import all_reduce_seconds, all_to_all_seconds, remote_copies
 from fullduplex.hardware.model import FeedForward, Model
 from fullduplex.hardware.schedule import split_seconds
 from fullduplex.hardware.workload import (
@@ -240,11 +240,11 @@ def exchange_seconds(model: Model, system: System, rows: float, mean_rows: float
             * (1 + (model.num_expert_layers > 0))
             * (system.link.hop_s + message / system.apart / system.link.bytes_per_s)
         )
-        dense = ring_all_reduce_seconds(system.dense_parallel, message, system.link)
-        there = ring_all_reduce_seconds(system.apart, message, system.link)
+        dense = all_reduce_seconds(system.dense_parallel, message, system.link)
+        there = all_reduce_seconds(system.apart, message, system.link)
         dense_parts = model.num_layers + model.num_dense_layers
         return dense_parts * dense + model.num_expert_layers * there + model.num_layers * crossings
-    seconds = model.num_layers * parts * ring_all_reduce_seconds(system.tensor_parallel, message, system.link)
+    seconds = model.num_layers * parts * all_reduce_seconds(system.tensor_parallel, message, system.link)
     feed = model.feed_forward
     if system.num_nodes > 1 and feed is not None and model.num_expert_layers:
         copies = remote_copies(feed.num_experts, feed.top_k, system.num_nodes)

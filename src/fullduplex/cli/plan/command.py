@@ -85,6 +85,9 @@ def _add_system(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--devices", type=counted(1), default=1, metavar="N", help="that serve it together (default: 1)")
     group.add_argument("--efficiency", type=float, default=0.75, metavar="E", help="DRAM bandwidth reached, 0 to 1")
     group.add_argument("--hop-us", type=float, default=5.0, metavar="US", help="latency of a link hop (default: 5)")
+    group.add_argument(
+        "--all-reduce", type=Path, metavar="CSV", help="measured times in a node (Vidur's format) instead of a ring"
+    )
     group.add_argument("--co-processing", choices=("none", "experts", "spaces"), default="none", help="default: none")
     group.add_argument("--expert-tensor", action="store_true", help="slice every expert over the devices of a node")
     group.add_argument("--presets", type=Path, metavar="TOML", help="more devices and models")

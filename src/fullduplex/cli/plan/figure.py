@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fullduplex.cli.plan.inputs import writable
+from fullduplex.hardware.calibrate.links import read_all_reduce
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.reproduce.comparison import NUM_RUNS, Unknowns, compare, load_unknowns
 from fullduplex.hardware.reproduce.influence import Influence, influence, num_settings
@@ -41,6 +42,9 @@ def add_figure(parser: argparse.ArgumentParser) -> None:
         metavar="TOML",
         help="dram_efficiency, hop_s, spaces, spread, zipf, [silicon]: what the paper does not say (default: calibrated)",
     )
+    parser.add_argument(
+        "--all-reduce", type=Path, metavar="CSV", help="measured times on 4 and 8 devices (Vidur's format), not a ring"
+    )
     parser.add_argument("--sensitivity", action="store_true", help="also: each unknown changed alone, rows and a PNG")
     parser.add_argument("--ray", metavar="ADDRESS", help="run the configurations on Ray: local, auto or HOST:PORT")
 
@@ -48,6 +52,9 @@ def add_figure(parser: argparse.ArgumentParser) -> None:
 def run_figure(arguments: argparse.Namespace, presets: Presets) -> int:
     """Print, draw; exit status 0, or 1 when a row of the table misses its tolerance."""
     unknowns = load_unknowns(arguments.config)
+    if arguments.all_reduce is not None:
+        curves = tuple((devices, read_all_reduce(arguments.all_reduce, devices)) for devices in (4, 8))
+        unknowns = dataclasses.replace(unknowns, all_reduce=curves)
     writable(arguments.out / ("duplex_8.png" if arguments.number == "8" else "duplex_11.png"))
     if arguments.number == "8":
         return _edap(arguments, presets, unknowns)
@@ -80,8 +87,10 @@ def _print_table(
         print(json.dumps({"unknowns": dataclasses.asdict(unknowns), "rows": table, "sensitivity": moved}))
         return
     print(
-        f"DRAM efficiency {unknowns.dram_efficiency:g} and {unknowns.hop_s * 1e6:g} us a hop: calibrated on the "
-        f"throughput rows, not predicted; lengths +-{unknowns.spread:.0%}, Zipf {unknowns.zipf:g}, experts split "
+        f"DRAM efficiency {unknowns.dram_efficiency:g} and "
+        + (f"{unknowns.hop_s * 1e6:g} us a hop" if not unknowns.all_reduce else "all-reduces as measured")
+        + ": calibrated on the throughput rows, not predicted; "
+        f"lengths +-{unknowns.spread:.0%}, Zipf {unknowns.zipf:g}, experts split "
         f"{'by memory space' if unknowns.spaces else 'one by one'}"
     )
     width = max(len(_titled(row)) for row in rows)

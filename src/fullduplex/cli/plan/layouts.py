@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 
 from fullduplex.base.errors import ConfigError
+from fullduplex.hardware.calibrate.links import measured_link, read_all_reduce
 from fullduplex.hardware.device import System
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.serving.split import Pools
@@ -23,15 +24,16 @@ def find_layout(arguments: argparse.Namespace, presets: Presets, name: str) -> S
     Raises: ConfigError for a name or a number of devices that cannot be.
     """
     if name in presets.device or name not in LAYOUTS:
-        return _system(arguments, presets, name, arguments.devices)
+        return _as_measured(_system(arguments, presets, name, arguments.devices), arguments)
     if name == "2xgpu":
-        return _system(arguments, presets, "gpu", 2 * arguments.devices)
+        return _as_measured(_system(arguments, presets, "gpu", 2 * arguments.devices), arguments)
     if arguments.devices < 2 or arguments.devices % 2:
         raise ConfigError(f"--devices is {arguments.devices}; {name} has two halves: give an even number")
     half = arguments.devices // 2
     if name == "hetero":
-        return dataclasses.replace(_system(arguments, presets, "duplex", arguments.devices), apart=half)
-    pool = _system(arguments, presets, "duplex", half)
+        apart = dataclasses.replace(_system(arguments, presets, "duplex", arguments.devices), apart=half)
+        return _as_measured(apart, arguments)
+    pool = _as_measured(_system(arguments, presets, "duplex", half), arguments)
     return Pools(prompts=pool, answers=pool, wire=pool.link)
 
 
@@ -47,6 +49,14 @@ def find_system(arguments: argparse.Namespace, presets: Presets, name: str) -> S
             "see `plan simulate` for requests, or take hetero or duplex"
         )
     return found
+
+
+def _as_measured(system: System, arguments: argparse.Namespace) -> System:
+    """With the all-reduce times of the file of the command, if there is one, for as many devices as reduce together."""
+    together = system.cache_parallel
+    if arguments.all_reduce is None or together == 1:
+        return system
+    return system.replaced(link=measured_link(system.link, read_all_reduce(arguments.all_reduce, together)))
 
 
 def _system(arguments: argparse.Namespace, presets: Presets, device: str, devices: int) -> System:

@@ -60,11 +60,15 @@ PAPER: Mapping[str, float] = MappingProxyType(
 SYSTEMS = ("GPU", "2xGPU", "Duplex", "Duplex+PE", "Duplex+PE+ET", "Bank-PIM")
 NUM_RUNS = len(SYSTEMS) * len(SETTINGS) * len(BATCHES) * 3
 Key = tuple[str, int, int]
+_NODE_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknowns:
-    """What the paper does not say; see `paper.toml`, whose values these are."""
+    """What the paper does not say; see `paper.toml`, whose values these are.
+
+    `all_reduce` holds measured curves by the number of devices of a node (`calibrate.links`), for those instead of a ring.
+    """
 
     dram_efficiency: float = 0.75
     hop_s: float = 5e-6
@@ -72,6 +76,7 @@ class Unknowns:
     spread: float = 0.1
     zipf: float = 0.0
     silicon: Silicon = Silicon()
+    all_reduce: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         at_least(self.spread, 0, "spread")
@@ -128,14 +133,17 @@ def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknow
     unknowns = unknowns or Unknowns()
     device = {"GPU": "gpu", "2xGPU": "gpu", "Bank-PIM": "bank-pim"}.get(name, "duplex")
     split: CoProcessing = "spaces" if unknowns.spaces else "experts"
+    num_devices *= 2 if name == "2xGPU" else 1
+    together = num_devices // 2 if name == "hetero" else min(num_devices, _NODE_SIZE)
     return System(
         device=presets.find_device(device),
-        num_devices=num_devices * (2 if name == "2xGPU" else 1),
+        num_devices=num_devices,
+        node_size=_NODE_SIZE,
         expert_tensor=name.endswith("+ET") or name == "Bank-PIM",
         co_processing=split if "+PE" in name else "none",
         dram_efficiency=unknowns.dram_efficiency,
         apart=num_devices // 2 if name == "hetero" else 0,
-        link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s),
+        link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s, all_reduce=dict(unknowns.all_reduce).get(together, ())),
         node_link=Link(bytes_per_s=50e9, hop_s=unknowns.hop_s),
     )
 
