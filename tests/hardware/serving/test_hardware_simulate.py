@@ -153,6 +153,27 @@ def test_a_faster_device_and_a_shorter_hop_never_slow_a_closed_loop() -> None:
     assert simulate(MIXTRAL, FOUR["GPU"].replaced(link=link), asked, serving).end_s < here
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from(["mixtral", "glam", "llama3-8b", "mamba2-2.7b"]),
+    kind=st.sampled_from(["GPU", "2xGPU", "Duplex", "Duplex+PE+ET", "Bank-PIM"]), prompt=st.integers(1, 600),
+    answer=st.integers(1, 20), batch=st.integers(1, 40), chunk=st.sampled_from([0, 128]),
+)  # fmt: skip
+def test_no_simulated_stage_beats_the_roofline(
+    name: str, kind: str, prompt: int, answer: int, batch: int, chunk: int
+) -> None:
+    """Both units of all devices at their peaks read the dense weights once a stage, and do what every token asks."""
+    model, system = PRESETS.find_model(name), paper_system(PRESETS, kind, 8)
+    log = simulate(model, system, requests(30, prompt, answer, spread=0.2), Serving(batch=batch, chunk=chunk))
+    xpu, pim = system.device.xpu(), system.device.pim()
+    rate = xpu.bytes_per_s + (pim.bytes_per_s if pim else 0.0)
+    peak = xpu.flops_per_s + (pim.flops_per_s if pim else 0.0)
+    dense = model.block_parameters - model.expert_parameters
+    floor_s = np.maximum(2 * dense / rate, 2 * dense * (log.decodes + log.prompts) / peak) / system.num_devices
+    assert (log.stage_s >= floor_s * (1 - 1e-9)).all()
+    assert log.tokens_per_s <= batch / floor_s.min()
+
+
 def test_lengths_scatter_as_asked() -> None:
     """Gaussian: the deviation is that share of the mean, 68.3 % lie within one of it; without a spread all are equal."""
     drawn = requests(20_000, 1000, 400, spread=0.1)
