@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fullduplex.cli.main import main
-from fullduplex.hardware.reproduce import comparison
+from fullduplex.hardware.reproduce import influence
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 
@@ -58,7 +58,7 @@ def test_the_table_holds_every_number_of_the_paper_within_its_tolerance(
     assert code == 0 and found["unknowns"]["dram_efficiency"] == 0.75
     kinds = [row["kind"] for row in rows]
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        "throughput": 10, "latency": 6, "saturation": 4, "energy": 4, "capacity": 2, "edap": 3,
+        "throughput": 10, "latency": 6, "saturation": 4, "energy": 4, "capacity": 2, "edap": 4,
     }  # fmt: skip
     for row in rows:
         if row["kind"] == "throughput":
@@ -86,8 +86,8 @@ def test_every_unknown_is_swept(
     pytest.importorskip("matplotlib")
     pytest.importorskip("tqdm")
     few = {"dram_efficiency": (0.75, 0.9), "hop_s": (5e-6,), "spread": (0.5,), "zipf": (1.0,), "spaces": (True,)}
-    assert few.keys() == comparison.SWEPT.keys()
-    monkeypatch.setattr(comparison, "SWEPT", few)
+    assert few.keys() == influence.SWEPT.keys()
+    monkeypatch.setattr(influence, "SWEPT", few)
     code, found = plan(capsys, "figure", "11", "--sensitivity", "--out", str(tmp_path))
     swept, rows = found["sensitivity"], found["rows"]
     assert isinstance(swept, dict) and isinstance(rows, list) and code == 0
@@ -145,8 +145,15 @@ def test_list_shows_presets_of_a_file(capsys: pytest.CaptureFixture[str], tmp_pa
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("serve", "--model", "lama3-8b"), "did you mean 'llama3-8b'"), (("serve", "--devices", "0"), "num_devices"),
-     (("serve", "--model", "grok1"), "do not fit"), (("serve", "--sessions", "0"), "sessions"),
+    [(("serve", "--model", "lama3-8b"), "did you mean 'llama3-8b'"), (("serve", "--model", "grok1"), "do not fit"),
+     (("stage", "--devices", "12"), "num_devices"), (("stage", "--hop-us", "nan"), "hop_s"),
+     (("serve", "--deadline", "0ms"), "deadline_s"), (("serve", "--interruptions", "1e9"), "interruptions_per_min"),
+     (("simulate", "--rate", "0"), "--rate"), (("simulate", "--skew", "-1"), "--skew"),
+     (("simulate", "--spread", "nan"), "spread"), (("simulate", "--correlation", "1"), "correlation"),
+     (("simulate", "--prompt", "100000000"), "do not fit"), (("replay", "none.jsonl"), "No such file"),
+     (("sweep", "--png", "/dev/null/a.png"), "cannot be written"), (("sweep", "--ray", "nonsense"), "HOST:PORT"),
+     (("figure", "8", "--out", "/dev/null/a"), "cannot be written"),
+     (("calibrate", "--out", "/dev/null/a.toml"), "cannot be written"),
      (("stage", "--efficiency", "2"), "dram_efficiency"), (("sweep", "--miss-rate", "1"), "miss_rate")],
 )  # fmt: skip
 def test_mistakes_are_named(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str) -> None:
@@ -154,10 +161,24 @@ def test_mistakes_are_named(capsys: pytest.CaptureFixture[str], arguments: tuple
     assert named in capsys.readouterr().err
 
 
-def test_a_time_without_a_unit_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["plan", "serve", "--deadline", "80 parsec"])
-    assert "such as 80ms" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("serve", "--deadline", "80 parsec"), "such as 80ms"), (("serve", "--deadline", "1.2.3s"), "such as 80ms"),
+     (("sweep", "--minutes", "1,x"), "such as 1,10,60"), (("sweep", "--minutes", "nan"), "such as 1,10,60"),
+     (("sweep", "--minutes", ""), "such as 1,10,60"), (("serve", "--sessions", "0"), "at least 1"),
+     (("serve", "--devices", "0"), "at least 1"), (("stage", "--batch", "-1"), "at least 0"),
+     (("stage", "--prompt", "0"), "at least 1"), (("simulate", "--seed", "-1"), "at least 0"),
+     (("simulate", "--answer", "0"), "at least 1"), (("simulate", "--batch", "x"), "at least 1"),
+     (("calibrate", "--repeats", "0"), "at least 1"), (("figure", "12"), "invalid choice")],
+)  # fmt: skip
+def test_an_option_that_cannot_be_read_is_named(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", *arguments])
+    assert stopped.value.code == 2
+    text = capsys.readouterr().err
+    assert named in text and "argument" in text
 
 
 def test_simulate_draws_requests_and_reads_traces(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -174,6 +195,63 @@ def test_simulate_draws_requests_and_reads_traces(capsys: pytest.CaptureFixture[
     assert code == 0 and found["requests"] == 2 and isinstance(seconds, float) and seconds > 2
     assert main(["plan", "simulate", "--requests", "20", "--answer", "5", "--batch", "4"]) == 0
     assert "a full batch" in capsys.readouterr().out
+
+
+def test_layouts_of_the_paper_have_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Section VIII: prompts apart cut the tail; memory apart lowers the median and pays with tail and first token."""
+    asked = ("simulate", "--model", "mixtral", "--devices", "4", "--batch", "32", "--requests", "200")
+    found = {}
+    for name in ("gpu", "2xgpu", "hetero", "duplex-split"):
+        code, run = plan(capsys, *asked, "--device", name)
+        waits = run["p50_p90_p99_s"]
+        assert code == 0 and isinstance(waits, dict)
+        found[name] = run["tokens_per_s"], waits["first token"], waits["between tokens"]
+    assert found["2xgpu"][0] > 1.1 * found["gpu"][0]
+    assert found["hetero"][2][0] < found["gpu"][2][0] and found["hetero"][2][2] > 3 * found["gpu"][2][2]
+    assert found["hetero"][1][0] > 3 * found["gpu"][1][0]
+    assert found["duplex-split"][2][2] < 0.6 * found["gpu"][2][2]
+    code, stage = plan(
+        capsys, "stage", "--model", "mixtral", "--device", "duplex-split", "--devices", "4", "--prompts", "1"
+    )
+    assert code == 0 and set(stage) == {"prompts", "answers"}
+    code, room = plan(
+        capsys, "sweep", "--model", "mixtral", "--device", "gpu,hetero", "--devices", "4", "--minutes", "1"
+    )
+    sessions = room["sessions"]
+    assert code == 0 and isinstance(sessions, dict) and sessions["mixtral on hetero"][0] > 0
+    assert main(["plan", "list"]) == 0
+    assert "duplex-split" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("simulate", "--device", "hetero"), "--devices is 1"), (("serve", "--device", "duplex-split", "--devices", "3"), "even"),
+     (("serve", "--device", "duplex-split", "--devices", "4"), "plan simulate"), (("stage", "--device", "hetro"), "'hetero'"),
+     (("simulate", "--device", "duplex-split", "--devices", "2", "--chunk", "64"), "chunk"),
+     (("stage", "--device", "hetero", "--devices", "4", "--co-processing", "spaces"), "co_processing")],
+)  # fmt: skip
+def test_layouts_that_cannot_be_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str
+) -> None:
+    assert main(["plan", *arguments]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_overload_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("simulate", "--requests", "300", "--prompt", "2000", "--answer", "20", "--batch", "8")
+    assert plan(capsys, *asked, "--rate", "200")[1]["overload"] is True
+    assert plan(capsys, *asked, "--rate", "2")[1]["overload"] is False
+    assert main(["plan", *asked, "--rate", "200"]) == 0
+    assert "OVERLOAD" in capsys.readouterr().out
+
+
+def test_rows_of_a_trace_may_come_in_any_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [f"{0.3 * number},{50 + 7 * number},{number % 5 + 1}\n" for number in range(30)]
+    found = []
+    for name, lines in (("a.csv", rows), ("b.csv", rows[::-1])):
+        (tmp_path / name).write_text(HEADER + "".join(lines))
+        found.append(plan(capsys, "simulate", "--trace", str(tmp_path / name)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

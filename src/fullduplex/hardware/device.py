@@ -6,6 +6,7 @@ the operations they can do for every byte.
 """
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,14 +91,24 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Wires between devices: bytes a second one way, and seconds a hop."""
+    """Wires between devices: bytes a second one way, and seconds a hop.
+
+    Args:
+        all_reduce: measured (bytes, seconds) of all-reduces over these wires, ascending; empty: a ring of hops.
+    """
 
     bytes_per_s: float
     hop_s: float
+    all_reduce: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         positive(self.bytes_per_s, "bytes_per_s")
         at_least(self.hop_s, 0, "hop_s")
+        for size, seconds in self.all_reduce:
+            positive(size, "all_reduce bytes")
+            positive(seconds, "all_reduce seconds")
+        if any(one[0] >= two[0] for one, two in itertools.pairwise(self.all_reduce)):
+            raise ConfigError("all_reduce has bytes that do not ascend; sort the points and keep one of each size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

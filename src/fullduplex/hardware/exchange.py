@@ -1,10 +1,27 @@
-"""Seconds that devices spend on each other: ring all-reduce in a node, all-to-all between nodes."""
+"""Seconds that devices spend on each other: all-reduce in a node (a ring, or as measured), all-to-all between nodes."""
 
+import bisect
 import math
 
 from fullduplex.hardware.device import Link
 
-__all__ = ["all_to_all_seconds", "remote_copies", "ring_all_reduce_seconds"]
+__all__ = ["all_reduce_seconds", "all_to_all_seconds", "remote_copies", "ring_all_reduce_seconds"]
+
+
+def all_reduce_seconds(num_devices: int, message_bytes: float, link: Link) -> float:
+    """As measured, if `link` knows; else a ring. Between measured sizes the logarithms lie on straight lines; a smaller
+    message takes as long as the smallest, a larger one is paid by the byte of the largest."""
+    if not link.all_reduce or num_devices == 1 or message_bytes == 0:
+        return ring_all_reduce_seconds(num_devices, message_bytes, link)
+    place = bisect.bisect_left(link.all_reduce, message_bytes, key=lambda point: point[0])
+    if place == 0:
+        return link.all_reduce[0][1]
+    if place == len(link.all_reduce):
+        size, seconds = link.all_reduce[-1]
+        return seconds * message_bytes / size
+    (low, low_s), (high, high_s) = link.all_reduce[place - 1 : place + 1]
+    share = math.log(message_bytes / low) / math.log(high / low)
+    return low_s * (high_s / low_s) ** share
 
 
 def ring_all_reduce_seconds(num_devices: int, message_bytes: float, link: Link) -> float:

@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -25,13 +25,13 @@ class Presets:
     device: Mapping[str, Device] = field(default_factory=dict)
     model: Mapping[str, Model] = field(default_factory=dict)
 
-    def find_device(self, name: str) -> Device:
-        """The device called `name`.
+    def find_device(self, name: str, *, also: Sequence[str] = ()) -> Device:
+        """The device called `name`; `also` are names that the caller knows besides, for the message.
 
         Raises: ConfigError naming the nearest there is.
         """
         if name not in self.device:
-            raise ConfigError(_unknown("device", name, list(self.device)))
+            raise ConfigError(_unknown("device", name, [*self.device, *also]))
         return self.device[name]
 
     def find_model(self, name: str) -> Model:

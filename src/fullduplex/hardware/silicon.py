@@ -1,9 +1,12 @@
 """Area, energy and delay of units in memory: what a logic die pays, and energy x delay x area over Op/B.
 
 For whoever compares memories (arXiv:2409.01141, sections IV and VII-E, Figure 8). Areas are the paper's; what the
-figure charges for a unit on a DRAM die is not printed, and three constants are fitted to its columns of 1 to 8 Op/B.
+figure charges for a unit on a DRAM die is not printed. `Silicon()` has one energy for an operation on any DRAM die and two
+areas, fitted to the columns of 1 to 8 Op/B; the figure's columns of 16 and 32 want an operation in a bank to cost about
+twice that in a bank group, and this twice that on the logic die (`EACH_PLACE`, fitted to all columns).
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,6 +19,7 @@ from fullduplex.hardware.checks import positive, whole
 from fullduplex.hardware.device import Device
 
 __all__ = [
+    "EACH_PLACE",
     "EDAP_UNITS",
     "LOGIC_DIE_MM2",
     "LOGIC_PIM_MM2",
@@ -48,20 +52,31 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silicon:
-    """Fitted to Figure 8: energy of an operation on a DRAM die, and areas over that of Logic-PIM.
+    """Fitted to Figure 8: energies of an operation, and areas over that of Logic-PIM.
 
     Args:
-        dram_alu_pj_per_flop: of units in a bank or a bank group; on the logic die it is the device's.
+        bank_alu_pj_per_flop, bank_group_alu_pj_per_flop: on a DRAM die; logic_alu_pj_per_flop: on the logic die.
         bank_area: of Bank-PIM over Logic-PIM; bank_group_area: of BankGroup-PIM over Logic-PIM.
     """
 
-    dram_alu_pj_per_flop: float = 0.416
+    bank_alu_pj_per_flop: float = 0.416
+    bank_group_alu_pj_per_flop: float = 0.416
+    logic_alu_pj_per_flop: float = 0.23
     bank_area: float = 1.11
     bank_group_area: float = 1.02
 
     def __post_init__(self) -> None:
-        for field in ("dram_alu_pj_per_flop", "bank_area", "bank_group_area"):
-            positive(getattr(self, field), field)
+        for field in dataclasses.fields(self):
+            positive(getattr(self, field.name), field.name)
+
+
+EACH_PLACE = Silicon(
+    bank_alu_pj_per_flop=0.555,
+    bank_group_alu_pj_per_flop=0.273,
+    logic_alu_pj_per_flop=0.128,
+    bank_area=0.943,
+    bank_group_area=1.014,
+)
 
 
 def bandwidth_ratio(banks_together: int, banks_a_group: int = 4, same_group_slowdown: float = 2.0) -> float:
@@ -96,9 +111,11 @@ def edap(name: str, device: Device, ops_per_byte: float, silicon: Silicon | None
     silicon = silicon or Silicon()
     if name not in EDAP_UNITS:
         raise ConfigError(f"there is no {name!r} among the units compared; expected one of {', '.join(EDAP_UNITS)}")
-    on_dram = name != "duplex"
-    area = {"bank-pim": silicon.bank_area, "bankgroup-pim": silicon.bank_group_area, "duplex": 1.0}[name]
-    alu = silicon.dram_alu_pj_per_flop if on_dram else device.alu_pj_per_flop
+    area, alu = {
+        "bank-pim": (silicon.bank_area, silicon.bank_alu_pj_per_flop),
+        "bankgroup-pim": (silicon.bank_group_area, silicon.bank_group_alu_pj_per_flop),
+        "duplex": (1.0, silicon.logic_alu_pj_per_flop),
+    }[name]
     energy = 8 * device.pim_read_pj_per_bit + alu * ops_per_byte
     return energy * delay_per_byte(device, ops_per_byte) * area
 

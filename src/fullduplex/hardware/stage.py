@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import ConfigError
 from fullduplex.hardware.checks import at_least
 from fullduplex.hardware.device import Processor, System
-from fullduplex.hardware.exchange import all_to_all_seconds, remote_copies, ring_all_reduce_seconds
+from fullduplex.hardware.exchange import all_reduce_seconds, all_to_all_seconds, remote_copies
 from fullduplex.hardware.model import FeedForward, Model
 from fullduplex.hardware.schedule import split_seconds
 from fullduplex.hardware.workload import (
@@ -128,14 +128,18 @@ class Experts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCost:
-    """Seconds of a stage by part (their sum is the stage), and joules of DRAM reads and arithmetic in all devices."""
+    """Seconds of a stage by part, and joules of DRAM reads and arithmetic in all devices; their sums are the stage's."""
 
     parts_s: Mapping[str, float]
-    energy_j: float
+    parts_j: Mapping[str, float]
 
     @property
     def seconds(self) -> float:
         return sum(self.parts_s.values())
+
+    @property
+    def energy_j(self) -> float:
+        return sum(self.parts_j.values())
 
 
 @dataclass(slots=True)
@@ -143,11 +147,12 @@ class _Sum:
     """Seconds by part and joules while a stage is added up."""
 
     parts_s: dict[str, float]
-    joules: float
+    parts_j: dict[str, float]
     alu_pj: float
 
-    def charge(self, work: Work, processor: Processor, times: float) -> None:
-        self.joules += 1e-12 * times * (work.bytes * 8 * processor.read_pj_per_bit + work.flops * self.alu_pj)
+    def charge(self, part: str, work: Work, processor: Processor, times: float) -> None:
+        joules = 1e-12 * times * (work.bytes * 8 * processor.read_pj_per_bit + work.flops * self.alu_pj)
+        self.parts_j[part] += joules
 
 
 def stage_cost(model: Model, system: System, stage: Stage, *, routing: Routing = EVEN, seed: int = 0) -> StageCost:
@@ -158,23 +163,23 @@ def stage_cost(model: Model, system: System, stage: Stage, *, routing: Routing =
 
     Raises: ConfigError when the experts cannot be dealt to the devices.
     """
-    total = _Sum(dict.fromkeys(_PARTS, 0.0), 0.0, system.device.alu_pj_per_flop)
+    total = _Sum(dict.fromkeys(_PARTS, 0.0), dict.fromkeys(_PARTS, 0.0), system.device.alu_pj_per_flop)
     if stage.tokens == 0:
-        return StageCost(parts_s=total.parts_s, energy_j=0.0)
+        return StageCost(parts_s=total.parts_s, parts_j=total.parts_j)
     xpu, nodes = system.device.xpu(system.dram_efficiency), system.num_nodes
     slowest, mean = stage.share(nodes, slowest=True), stage.share(nodes, slowest=False)
     for part, inner, columns, layers in dense_layers(model, system):
         rows = (slowest.heads, mean.heads) if part == "head" else (slowest.rows, mean.rows)
         slow, even = (gemm(count, inner, columns, model.weight_bits) for count in rows)
         total.parts_s[part] += layers * slow.seconds(xpu)
-        total.charge(even, xpu, layers * nodes * system.dense_parallel)
+        total.charge(part, even, xpu, layers * nodes * system.dense_parallel)
     _mix(total, model, system, slowest, mean)
     if model.num_expert_layers:
         experts = expert_cost(model, system, stage.tokens, stage.prompt_tokens > 0, routing, seed)
         total.parts_s["experts"] += experts.seconds
-        total.joules += experts.energy_j
+        total.parts_j["experts"] += experts.energy_j
     total.parts_s["exchange"] += exchange_seconds(model, system, slowest.rows, stage.tokens / nodes)
-    return StageCost(parts_s=total.parts_s, energy_j=total.joules)
+    return StageCost(parts_s=total.parts_s, parts_j=total.parts_j)
 
 
 def dense_layers(model: Model, system: System) -> list[tuple[str, float, float, int]]:
@@ -211,7 +216,7 @@ def _mix(total: _Sum, model: Model, system: System, slowest: Share, mean: Share)
     layers, nodes = model.num_layers, system.num_nodes
     devices = system.cache_parallel, system.dense_parallel
     for (work, side), on in zip(mixer_work(model, system, mean), devices, strict=True):
-        total.charge(work, side, layers * nodes * on)
+        total.charge("mixer", work, side, layers * nodes * on)
     step_s, scan_s = (work.seconds(side) for work, side in mixer_work(model, system, slowest))
     if system.apart or system.co_processing != "none":
         total.parts_s["mixer"] += layers * max(step_s, scan_s)
@@ -221,7 +226,7 @@ def _mix(total: _Sum, model: Model, system: System, slowest: Share, mean: Share)
         # Prompts fill a memory space of the processor's own; their keys and values are then copied to the others.
         xpu, each = system.device.xpu(system.dram_efficiency), 2 * model.kv_bytes_per_token / system.tensor_parallel
         total.parts_s["mixer"] += Work(0.0, slowest.prompt_tokens * each).seconds(xpu)
-        total.charge(Work(0.0, mean.prompt_tokens * each), xpu, system.num_devices)
+        total.charge("mixer", Work(0.0, mean.prompt_tokens * each), xpu, system.num_devices)
 
 
 def exchange_seconds(model: Model, system: System, rows: float, mean_rows: float) -> float:
@@ -235,11 +240,11 @@ def exchange_seconds(model: Model, system: System, rows: float, mean_rows: float
             * (1 + (model.num_expert_layers > 0))
             * (system.link.hop_s + message / system.apart / system.link.bytes_per_s)
         )
-        dense = ring_all_reduce_seconds(system.dense_parallel, message, system.link)
-        there = ring_all_reduce_seconds(system.apart, message, system.link)
+        dense = all_reduce_seconds(system.dense_parallel, message, system.link)
+        there = all_reduce_seconds(system.apart, message, system.link)
         dense_parts = model.num_layers + model.num_dense_layers
         return dense_parts * dense + model.num_expert_layers * there + model.num_layers * crossings
-    seconds = model.num_layers * parts * ring_all_reduce_seconds(system.tensor_parallel, message, system.link)
+    seconds = model.num_layers * parts * all_reduce_seconds(system.tensor_parallel, message, system.link)
     feed = model.feed_forward
     if system.num_nodes > 1 and feed is not None and model.num_expert_layers:
         copies = remote_copies(feed.num_experts, feed.top_k, system.num_nodes)
@@ -265,14 +270,16 @@ def expert_cost(
     else:
         on_pim = expert_seconds(model, counts, slices, pim)
         seconds, in_memory = split_seconds(counts, on_xpu, on_pim, spaces=system.co_processing == "spaces")
-    layers, total = model.num_expert_layers, _Sum({}, 0.0, system.device.alu_pj_per_flop)
+    layers, total = model.num_expert_layers, _Sum({}, {"experts": 0.0}, system.device.alu_pj_per_flop)
     flops, moved = expert_work(model, counts, slices)
     shares = _expert_devices(system) / counts.shape[1]  # devices that do the same as one listed here
     for processor, mask in ((xpu, 1 - in_memory), (pim, in_memory)):
         if processor is not None:
             work = Work(float((flops * mask).sum()) / len(counts), float((moved * mask).sum()) / len(counts))
-            total.charge(work, processor, layers * shares)
-    return Experts(drawn_s=layers * seconds.max(axis=-1), energy_j=total.joules)  # the slowest device holds up the rest
+            total.charge("experts", work, processor, layers * shares)
+    return Experts(
+        drawn_s=layers * seconds.max(axis=-1), energy_j=total.parts_j["experts"]
+    )  # the slowest device holds up the rest
 
 
 def _expert_devices(system: System) -> int:

@@ -77,6 +77,7 @@ def _connect(address: str) -> Any:
         cluster.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"no Ray cluster answers at {address!r}: {error}; start one with `ray start --head`"
+            f"no Ray cluster answers at {address!r}: {error}; give local, auto or HOST:PORT, or start one with "
+            "`ray start --head`"
         ) from error
     return cluster

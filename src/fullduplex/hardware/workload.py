@@ -139,7 +139,13 @@ def route_tokens(
     if top_k == count:
         return np.full((draws, count), num_tokens, dtype=np.int64)
     if math.comb(count, top_k) <= _MOST_SUBSETS:
-        chances, member = _subsets(count, top_k, routing.zipf)
+        chances, subsets, member = _subsets(count, top_k, routing.zipf)
+        if num_tokens < len(subsets) and not routing.correlation:
+            # Fewer tokens than subsets: to choose for each token is cheaper than to count each subset.
+            size, even = (draws, num_tokens), not routing.zipf
+            chosen = rng.integers(len(subsets), size=size) if even else rng.choice(len(subsets), size, p=chances)
+            places = subsets[chosen] + count * np.arange(draws)[:, None, None]
+            return np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
         if routing.correlation:
             chances = _topics(chances, routing.correlation, draws, rng)
         # Whole numbers far below 2^53, so the product in floating point is exact.
@@ -170,15 +176,15 @@ def _weights(count: int, skew: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _subsets(count: int, top_k: int, skew: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Chance of each subset of `top_k` experts, and its members as rows of zeros and ones."""
+def _subsets(count: int, top_k: int, skew: float) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Chance of each subset of `top_k` experts, its members, and the same as rows of zeros and ones."""
     subsets = np.array(list(itertools.combinations(range(count), top_k)))
     chances = _weights(count, skew)[subsets].prod(axis=1)
     chances /= chances.sum()
     member = np.zeros((len(subsets), count))
     np.put_along_axis(member, subsets, 1.0, axis=1)
-    chances.flags.writeable = member.flags.writeable = False
-    return chances, member
+    chances.flags.writeable = subsets.flags.writeable = member.flags.writeable = False
+    return chances, subsets, member
 
 
 def expert_seconds(model: Model, counts: NDArray[np.int64], slices: float, processor: Processor) -> NDArray[np.float64]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.cli.plan.command import main
@@ -47,6 +49,33 @@ def test_who_came_last_yields_and_starts_again_with_what_is_left() -> None:
     roomy = serve_paged(asked((4, 8), (4, 8)), ample, lambda _: 1.0)
     assert roomy.sent_back == 0
     assert roomy.last_s[1] < log.last_s[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=12),
+    spare=st.integers(0, 8), block=st.sampled_from([1, 4, 16]), budget=st.integers(1, 40), places=st.integers(1, 8),
+)  # fmt: skip
+def test_everybody_is_served_within_the_blocks(
+    lengths: list[tuple[int, int]], spare: int, block: int, budget: int, places: int
+) -> None:
+    """Whatever the cache, as long as the longest request fits: all end, in no more blocks, places and tokens than there are."""
+    longest = max(prompt + answer for prompt, answer in lengths)
+    blocks = Blocks(blocks=-(-longest // block) + spare, block_tokens=block, stage_tokens=budget, places=places)
+    seen: list[Stage] = []
+
+    def second(stage: Stage) -> float:
+        seen.append(stage)
+        return 1.0
+
+    log = serve_paged(asked(*lengths), blocks, second)
+    assert np.isfinite(log.last_s).all() and (log.last_s >= log.first_s).all()
+    assert log.peak_blocks <= blocks.blocks and log.stages == len(seen)
+    assert max(stage.tokens for stage in seen) <= budget
+    assert min(stage.tokens for stage in seen) >= 1  # no stage is empty
+    assert sum(stage.tokens for stage in seen) >= sum(prompt + answer - 1 for prompt, answer in lengths)
+    if not log.sent_back:
+        assert sum(stage.tokens for stage in seen) == sum(prompt + answer - 1 for prompt, answer in lengths)
 
 
 def test_a_request_longer_than_the_cache_is_refused() -> None:

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.device import System
@@ -94,6 +96,34 @@ def test_units_in_memory_hold_more_when_time_and_not_memory_is_short() -> None:
     assert gpu.limited_by == "deadline"
     assert duplex.sessions > 2 * gpu.sessions
     assert gpu.memory_sessions == duplex.memory_sessions
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["llama3-8b", "minicpm-2.4b", "mamba2-2.7b"]), device=st.sampled_from(["gpu", "duplex"]),
+    minutes=st.floats(0.5, 60), deadline_s=st.floats(0.005, 0.08), interruptions=st.floats(0, 10),
+    burst=st.integers(0, 256), gain=st.floats(1, 4),
+)  # fmt: skip
+def test_capacity_only_grows_with_what_is_given_and_falls_with_what_is_asked(
+    name: str, device: str, minutes: float, deadline_s: float, interruptions: float, burst: int, gain: float
+) -> None:
+    """More time, more bandwidth, more memory: never fewer sessions. Longer talks, more bursts: never more."""
+    model, system = PRESETS.find_model(name), System(device=PRESETS.find_device(device))
+    load = DuplexLoad(
+        deadline_s=deadline_s, conversation_s=60 * minutes, interruptions_per_min=interruptions, burst_tokens=burst
+    )
+    here = capacity(model, system, load)
+    assert 0 <= here.sessions <= here.memory_sessions
+
+    def of(changed: System = system, **changes: float) -> int:
+        return capacity(model, changed, dataclasses.replace(load, **changes)).sessions
+
+    assert of(deadline_s=gain * deadline_s) >= here.sessions
+    for field in ("bytes_per_s", "flops_per_s", "capacity_bytes"):
+        better = dataclasses.replace(system.device, **{field: gain * getattr(system.device, field)})
+        assert of(system.replaced(device=better)) >= here.sessions
+    assert of(conversation_s=60 * minutes * gain) <= here.sessions
+    assert of(miss_rate=0.05) >= here.sessions
 
 
 def test_no_room_at_all() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.hardware.device import System
+from fullduplex.hardware.model import Model
 from fullduplex.hardware.presets import load_presets
 from fullduplex.hardware.reproduce.comparison import paper_system
 from fullduplex.hardware.serving.simulate import Log, Serving, simulate
@@ -25,6 +26,15 @@ FOUR = {name: paper_system(PRESETS, name, 4) for name in ("GPU", "Duplex", "Dupl
 def requests(number: int, prompt: int, answer: int, *, spread: float = 0.0, per_s: float | None = None, seed: int = 0):
     rng = np.random.default_rng(seed)
     return draw_requests(number, prompt=prompt, answer=answer, rng=rng, spread=spread, per_s=per_s)
+
+
+@pytest.mark.parametrize(("batch", "answer", "number"), [(128, 256, 1500), (128, 2048, 1000)])
+def test_the_share_of_stages_that_only_decode_is_that_of_the_closed_form(batch: int, answer: int, number: int) -> None:
+    """(1 - 1 / answer)^batch: 0.606 and 0.939; (32, 256) is below."""
+    asked = requests(number, 200, answer, spread=0.1)
+    log = simulate(MIXTRAL, FOUR["Duplex"], asked, Serving(batch=batch, closed=True))
+    full = log.decodes + log.prompts == batch
+    assert (log.prompts[full] == 0).mean() == pytest.approx(decode_only_share(batch, answer), abs=0.02)
 
 
 @pytest.mark.parametrize("name", sorted(FOUR))
@@ -125,6 +135,13 @@ def test_overload_is_seen_as_ever_longer_waits() -> None:
     log = simulate(LLAMA, ONE, requests(600, 2000, 20, per_s=200.0), Serving(batch=8))
     waits = log.first_token_s.reshape(3, -1).mean(axis=1)
     assert waits[2] > 1.5 * waits[1] > 2 * waits[0]
+    assert log.overloaded(8) and log.waiting > 500
+    longer = simulate(LLAMA, ONE, requests(1200, 2000, 20, per_s=200.0), Serving(batch=8))
+    assert longer.first_token_s.mean() == pytest.approx(2 * log.first_token_s.mean(), rel=0.05)  # no bound
+    calm = simulate(LLAMA, ONE, requests(600, 2000, 20, per_s=2.0), Serving(batch=8))
+    assert not calm.overloaded(8) and calm.waiting <= 8
+    closed = simulate(LLAMA, ONE, requests(60, 200, 20), Serving(batch=8, closed=True))
+    assert not closed.overloaded(8) and closed.waiting == 0
 
 
 def test_a_faster_device_and_a_shorter_hop_never_slow_a_closed_loop() -> None:
@@ -134,6 +151,104 @@ def test_a_faster_device_and_a_shorter_hop_never_slow_a_closed_loop() -> None:
     assert simulate(MIXTRAL, FOUR["GPU"].replaced(device=device), asked, serving).end_s < here
     link = dataclasses.replace(FOUR["GPU"].link, hop_s=1e-6)
     assert simulate(MIXTRAL, FOUR["GPU"].replaced(link=link), asked, serving).end_s < here
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from(["mixtral", "glam", "llama3-8b", "mamba2-2.7b"]),
+    kind=st.sampled_from(["GPU", "2xGPU", "Duplex", "Duplex+PE+ET", "Bank-PIM"]), prompt=st.integers(1, 600),
+    answer=st.integers(1, 20), batch=st.integers(1, 40), chunk=st.sampled_from([0, 128]),
+)  # fmt: skip
+def test_no_simulated_stage_beats_the_roofline(
+    name: str, kind: str, prompt: int, answer: int, batch: int, chunk: int
+) -> None:
+    """Both units of all devices at their peaks read the dense weights once a stage, and do what every token asks."""
+    model, system = PRESETS.find_model(name), paper_system(PRESETS, kind, 8)
+    log = simulate(model, system, requests(30, prompt, answer, spread=0.2), Serving(batch=batch, chunk=chunk))
+    xpu, pim = system.device.xpu(), system.device.pim()
+    rate = xpu.bytes_per_s + (pim.bytes_per_s if pim else 0.0)
+    peak = xpu.flops_per_s + (pim.flops_per_s if pim else 0.0)
+    dense = model.block_parameters - model.expert_parameters
+    floor_s = np.maximum(2 * dense / rate, 2 * dense * (log.decodes + log.prompts) / peak) / system.num_devices
+    assert (log.stage_s >= floor_s * (1 - 1e-9)).all()
+    assert log.tokens_per_s <= batch / floor_s.min()
+
+
+def test_lengths_scatter_as_asked() -> None:
+    """Gaussian: the deviation is that share of the mean, 68.3 % lie within one of it; without a spread all are equal."""
+    drawn = requests(20_000, 1000, 400, spread=0.1)
+    for lengths, mean in ((drawn.prompt, 1000), (drawn.answer, 400)):
+        assert lengths.mean() == pytest.approx(mean, rel=0.005)
+        assert lengths.std() == pytest.approx(0.1 * mean, rel=0.02)
+        assert (np.abs(lengths - mean) <= 0.1 * mean).mean() == pytest.approx(0.683, abs=0.02)
+    assert np.corrcoef(drawn.prompt, drawn.answer)[0, 1] == pytest.approx(0, abs=0.03)
+    assert set(requests(50, 7, 9).prompt.tolist()) == {7}
+
+
+def test_energy_is_the_sum_over_stages() -> None:
+    """The joules of a run are those of its stages, each counted the slow way."""
+    asked = requests(30, 100, 12, spread=0.2)
+    log = simulate(LLAMA, ONE, asked, Serving(batch=6, closed=True))
+    seconds = joules = 0.0
+    known: list[Stage] = []
+
+    def remembered(decode: int, context: float, prompts: int, tokens: int, pairs: float, draw: int):
+        assert draw == len(known)
+        known.append(
+            Stage(decode=decode, context_tokens=context, prompts=prompts, prompt_tokens=tokens, prompt_pairs=pairs)
+        )
+        return 1.0, 0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fullduplex.hardware.serving.simulate.quick_cost", lambda *_: remembered)
+        simulate(LLAMA, ONE, asked, Serving(batch=6, closed=True))
+    for stage in known:
+        cost = stage_cost(LLAMA, ONE, stage)
+        assert sum(cost.parts_j.values()) == pytest.approx(cost.energy_j, rel=1e-12)
+        seconds, joules = seconds + cost.seconds, joules + cost.energy_j
+    assert len(known) == len(log.stage_s)
+    assert log.energy_j == pytest.approx(joules, rel=1e-9)
+    assert log.end_s == pytest.approx(seconds, rel=1e-9)
+
+
+def test_names_of_requests_do_not_matter() -> None:
+    """Requests that come at different times are served by their time; equal ones may change places."""
+    drawn = requests(120, 300, 15, spread=0.4, per_s=30.0)
+    order = np.random.default_rng(3).permutation(120)
+    table = np.stack([drawn.arrival_s, drawn.prompt, drawn.answer], axis=1)[order]
+    back = table[np.argsort(table[:, 0], kind="stable")]
+    again = Requests(arrival_s=back[:, 0], prompt=back[:, 1].astype(np.int64), answer=back[:, 2].astype(np.int64))
+    logs = [simulate(LLAMA, ONE, asked, Serving(batch=8)) for asked in (drawn, again)]
+    assert (logs[0].last_s == logs[1].last_s).all() and (logs[0].stage_s == logs[1].stage_s).all()
+    same = Requests(arrival_s=np.zeros(40), prompt=np.full(40, 90), answer=np.full(40, 9))
+    log = simulate(LLAMA, ONE, same, Serving(batch=4))
+    assert (np.diff(log.first_s) >= 0).all()  # first come, first served
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    number=st.integers(1, 20), prompt=st.integers(1, 300), answer=st.integers(1, 15), batch=st.integers(1, 6),
+    model=st.sampled_from([LLAMA, MAMBA]), gain=st.floats(1, 8), chunk=st.sampled_from([0, 32]),
+)  # fmt: skip
+def test_more_of_anything_never_slows_a_closed_loop(
+    number: int, prompt: int, answer: int, batch: int, model: Model, gain: float, chunk: int
+) -> None:
+    """Fixed lengths. More bandwidth, more operations, quicker links, fewer tokens: never later."""
+    system = System(device=PRESETS.find_device("duplex"), num_devices=2)
+    serving = Serving(batch=batch, closed=True, chunk=chunk)
+    here = simulate(model, system, requests(number, prompt, answer), serving).end_s
+
+    def end_s(changed: System, asked: Requests) -> float:
+        return simulate(model, changed, asked, serving).end_s
+
+    asked = requests(number, prompt, answer)
+    for field in ("bytes_per_s", "flops_per_s"):
+        device = dataclasses.replace(system.device, **{field: gain * getattr(system.device, field)})
+        assert end_s(system.replaced(device=device), asked) <= here * (1 + 1e-12)
+    link = dataclasses.replace(system.link, hop_s=system.link.hop_s / gain)
+    assert end_s(system.replaced(link=link), asked) <= here * (1 + 1e-12)
+    assert end_s(system, requests(number, max(1, prompt // 2), answer)) <= here * (1 + 1e-12)
+    assert end_s(system, requests(max(1, number // 2), prompt, answer)) <= here * (1 + 1e-12)
 
 
 def test_requests_and_serving_refuse_nonsense() -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 
 from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.cli.main import main
 from fullduplex.hardware import sweep
 from fullduplex.hardware.device import System
 from fullduplex.hardware.presets import load_presets
@@ -52,8 +53,8 @@ def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, on import and at exit
-def test_two_workers_of_a_local_ray_find_what_one_process_finds() -> None:
-    """The capacity curves and the 27 configurations, bit for bit; and no cluster where there is none."""
+def test_two_workers_of_a_local_ray_find_what_one_process_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Capacity curves, the 27 configurations and the command, bit for bit; and no cluster where there is none."""
     pytest.importorskip("ray", reason="ray is not installed: pip install 'fullduplex[sweep]'")
     ray = import_module("ray")
     with pytest.raises(InputError, match="ray start"):
@@ -66,5 +67,21 @@ def test_two_workers_of_a_local_ray_find_what_one_process_finds() -> None:
         )
         assert len(seen) == len(places())
         assert claims(compare(PRESETS, ray="local")) == claims(compare(PRESETS))
+        asked = [
+            "plan",
+            "sweep",
+            "--model",
+            "llama3-8b,mamba2-2.7b",
+            "--device",
+            "gpu,duplex",
+            "--minutes",
+            "1,60",
+            "--json",
+        ]
+        printed = []
+        for more in ([], ["--ray", "local"]):
+            assert main([*asked, *more]) == 0
+            printed.append(capsys.readouterr().out)
+        assert printed[0] == printed[1]
     finally:
         ray.shutdown()

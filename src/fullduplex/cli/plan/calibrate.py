@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fullduplex.cli.plan.inputs import counted, writable
 from fullduplex.hardware.calibrate.calls import Call, Predicted, predict_calls
 from fullduplex.hardware.calibrate.fit import Fit
 from fullduplex.hardware.calibrate.machine import SHAPES, measure_products, this_machine
@@ -22,7 +23,9 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="smollm2-135m", metavar="NAME", help="its shape, see `plan list` (default: smollm2-135m)"
     )
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the least of so many counts (default: 5)")
+    parser.add_argument(
+        "--repeats", type=counted(1), default=5, metavar="N", help="the least of so many counts (default: 5)"
+    )
     parser.add_argument("--out", type=Path, metavar="TOML", help="write [device.this-machine], for --presets")
 
 
@@ -31,6 +34,8 @@ def run_calibrate(arguments: argparse.Namespace, presets: Presets) -> int:
     from tqdm import tqdm
 
     model = presets.find_model(arguments.model)
+    if arguments.out is not None:
+        writable(arguments.out)
     with tqdm(total=len(SHAPES), desc="products", file=sys.stderr, disable=None, leave=False) as bar:
         device, fit, error = this_machine(measure_products(repeats=arguments.repeats, progress=bar.update))
     if arguments.out is not None:

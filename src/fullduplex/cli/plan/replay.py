@@ -5,6 +5,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from fullduplex.cli.plan.inputs import counted
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.serving.measured import fit_run, read_run, replay
 from fullduplex.hardware.serving.paged import Blocks
@@ -18,8 +19,12 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="llama3-8b", metavar="NAME", help="see `plan list` (default: llama3-8b)")
     parser.add_argument("--device", default="rtx4090", metavar="NAME", help="see `plan list` (default: rtx4090)")
     parser.add_argument("--until", type=float, default=61.0, metavar="S", help="calibrate on what ended by then (61)")
-    parser.add_argument("--blocks", type=int, default=2587, metavar="N", help="of cache (default: 2587)")
-    parser.add_argument("--stage-tokens", type=int, default=2048, metavar="T", help="most a stage (default: 2048)")
+    parser.add_argument(
+        "--blocks", type=counted(1), default=2587, metavar="N", help="of cache, 16 tokens each (default: 2587)"
+    )
+    parser.add_argument(
+        "--stage-tokens", type=counted(1), default=2048, metavar="T", help="most a stage (default: 2048)"
+    )
 
 
 def run_replay(arguments: argparse.Namespace, presets: Presets) -> int:

@@ -5,7 +5,6 @@ seconds of a hop between devices. They are calibrated on these very statements (
 reproduction and no prediction. Lengths of the 27 configurations are our reading of the figures' labels.
 """
 
-import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,10 +35,8 @@ __all__ = [
     "claims",
     "compare",
     "load_unknowns",
-    "num_settings",
     "paper_split",
     "paper_system",
-    "sensitivity",
 ]
 
 BATCHES = (32, 64, 128)
@@ -60,23 +57,18 @@ PAPER: Mapping[str, float] = MappingProxyType(
         "Mixtral: mean Duplex+PE+ET / Bank-PIM": 1.49,
     }
 )
-SWEPT: Mapping[str, tuple[float, ...]] = MappingProxyType(
-    {
-        "dram_efficiency": (0.65, 0.75, 0.85, 1.0),
-        "hop_s": (0.8e-6, 3e-6, 5e-6, 7e-6),
-        "spread": (0.0, 0.1, 0.3, 0.5),
-        "zipf": (0.0, 0.5, 1.0, 1.5),
-        "spaces": (False, True),
-    }
-)
 SYSTEMS = ("GPU", "2xGPU", "Duplex", "Duplex+PE", "Duplex+PE+ET", "Bank-PIM")
 NUM_RUNS = len(SYSTEMS) * len(SETTINGS) * len(BATCHES) * 3
 Key = tuple[str, int, int]
+_NODE_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknowns:
-    """What the paper does not say; see `paper.toml`, whose values these are."""
+    """What the paper does not say; see `paper.toml`, whose values these are.
+
+    `all_reduce` holds measured curves by the number of devices of a node (`calibrate.links`), for those instead of a ring.
+    """
 
     dram_efficiency: float = 0.75
     hop_s: float = 5e-6
@@ -84,6 +76,7 @@ class Unknowns:
     spread: float = 0.1
     zipf: float = 0.0
     silicon: Silicon = Silicon()
+    all_reduce: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         at_least(self.spread, 0, "spread")
@@ -140,14 +133,17 @@ def paper_system(presets: Presets, name: str, num_devices: int, unknowns: Unknow
     unknowns = unknowns or Unknowns()
     device = {"GPU": "gpu", "2xGPU": "gpu", "Bank-PIM": "bank-pim"}.get(name, "duplex")
     split: CoProcessing = "spaces" if unknowns.spaces else "experts"
+    num_devices *= 2 if name == "2xGPU" else 1
+    together = num_devices // 2 if name == "hetero" else min(num_devices, _NODE_SIZE)
     return System(
         device=presets.find_device(device),
-        num_devices=num_devices * (2 if name == "2xGPU" else 1),
+        num_devices=num_devices,
+        node_size=_NODE_SIZE,
         expert_tensor=name.endswith("+ET") or name == "Bank-PIM",
         co_processing=split if "+PE" in name else "none",
         dram_efficiency=unknowns.dram_efficiency,
         apart=num_devices // 2 if name == "hetero" else 0,
-        link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s),
+        link=Link(bytes_per_s=450e9, hop_s=unknowns.hop_s, all_reduce=dict(unknowns.all_reduce).get(together, ())),
         node_link=Link(bytes_per_s=50e9, hop_s=unknowns.hop_s),
     )
 
@@ -216,29 +212,3 @@ def claims(found: Comparison) -> tuple[Claim, ...]:
         float(np.mean(over_bank)),
     )
     return tuple(Claim(name=name, paper=PAPER[name], here=value) for name, value in zip(PAPER, here, strict=True))
-
-
-def _changed(base: Unknowns) -> dict[tuple[str, float], Unknowns]:
-    return {
-        (field, value): dataclasses.replace(base, **{field: value})  # pyright: ignore[reportArgumentType]
-        for field, values in SWEPT.items()
-        for value in values
-    }
-
-
-def num_settings(base: Unknowns) -> int:
-    """How many comparisons `sensitivity` runs."""
-    return len(set(_changed(base).values()))
-
-
-def sensitivity(
-    presets: Presets, base: Unknowns, progress: Callable[[], object] = lambda: None, ray: str | None = None
-) -> dict[str, dict[str, tuple[Claim, ...]]]:
-    """The statements with one unknown changed at a time: {unknown: {value: statements}}."""
-    known: dict[Unknowns, tuple[Claim, ...]] = {}
-    found: dict[str, dict[str, tuple[Claim, ...]]] = {}
-    for (field, value), changed in _changed(base).items():
-        if changed not in known:
-            known[changed] = claims(compare(presets, changed, progress, ray))
-        found.setdefault(field, {})[f"{value:g}"] = known[changed]
-    return found

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fullduplex.base.errors import MissingExtraError
-from fullduplex.hardware.reproduce.comparison import Claim, Comparison
+from fullduplex.hardware.reproduce.comparison import Comparison
+from fullduplex.hardware.reproduce.influence import Influence
+from fullduplex.hardware.reproduce.table import Row
 
-__all__ = ["draw_capacity", "draw_comparison", "draw_edap", "draw_sensitivity"]
+__all__ = ["draw_capacity", "draw_comparison", "draw_edap", "draw_influence"]
 
 _SHORT = {"Duplex+PE+ET": "+PE+ET", "Duplex+PE": "+PE"}
 
@@ -56,26 +58,35 @@ def draw_capacity(minutes: Sequence[float], curves: Mapping[str, Sequence[int]],
     picture.savefig(path, dpi=120)
 
 
-def draw_sensitivity(swept: Mapping[str, Mapping[str, Sequence[Claim]]], path: Path) -> None:
-    """How far each statement of the paper moves with each unknown, in percent of the paper's number, as a PNG.
+def draw_influence(swept: Mapping[str, Influence], path: Path) -> None:
+    """How far each number of the paper moves with each unknown, ratios in percent and changes in points, as a PNG.
 
     Raises: MissingExtraError when matplotlib is not installed.
     """
-    picture = _picture(15, 5)
-    first = None
-    for place, (unknown, values) in enumerate(swept.items()):
-        axes = picture.add_subplot(1, len(swept), place + 1, sharey=first)
-        first = first or axes
-        for index, claim in enumerate(next(iter(values.values()))):
-            errors = [100 * row[index].error for row in values.values()]
-            axes.plot(range(len(values)), errors, marker="o", markersize=3, label=_short(claim.name))
-        axes.axhspan(-6, 6, color="grey", alpha=0.2)
-        axes.set_xticks(range(len(values)), list(values), fontsize=8)
-        axes.set_title(unknown, fontsize=10)
-    if first is not None:
-        first.set_ylabel("% from the paper's number")
-        picture.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    rows = next(iter(next(iter(swept.values())).rows.values()))
+    points = [index for index, row in enumerate(rows) if row.unit == "%"]
+    panels = [("% from the paper's ratio", [i for i, row in enumerate(rows) if row.unit in ("x", "1/s")])]
+    panels += [("points from the paper's change", points)] if points else []
+    picture = _picture(16, 5.5 * len(panels))
+    for height, (title, shown) in enumerate(panels):
+        first = None
+        for place, (unknown, found) in enumerate(swept.items()):
+            axes = picture.add_subplot(len(panels), len(swept), height * len(swept) + place + 1, sharey=first)
+            first = first or axes
+            for index in shown:
+                axes.plot([_off(row[index]) for row in found.rows.values()], marker=".", label=_short(rows[index].name))
+            axes.axhspan(-6, 6, color="grey", alpha=0.2)
+            axes.set_xticks(range(len(found.rows)), list(found.rows), fontsize=8)
+            axes.set_title(unknown, fontsize=10)
+            if place == 0:
+                axes.set_ylabel(title)
+            if place == len(swept) - 1:
+                axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     picture.savefig(path, dpi=120)
+
+
+def _off(row: Row) -> float:
+    return row.off if row.unit == "%" else 100 * row.off
 
 
 def _short(name: str) -> str:

@@ -64,9 +64,13 @@ def read_run(path: Path) -> Run:
     Raises: FormatError for lines that are no such records.
     """
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
+    try:
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         table = np.array([[float(line[key]) for key in _KEYS] for line in lines])
-    except (OSError, TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise FormatError(f"{path.name} cannot be read as requests: {error!r}; expected {', '.join(_KEYS)}") from error
     if not table.size:
         raise FormatError(f"{path.name} holds no request; expected one JSON object a line")

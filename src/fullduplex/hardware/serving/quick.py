@@ -43,13 +43,14 @@ def quick_cost(model: Model, system: System, routing: Routing = EVEN, seed: int 
 
 def _dense_cost(model: Model, system: System) -> Cost:
     """Everything but the experts."""
+    curved = bool(system.link.all_reduce)  # a measured curve is no straight line
     nodes, together = system.num_nodes, bool(system.apart) or system.co_processing != "none"
     lines, head, fixed_j, row_j, head_fixed_j, head_j = _linear_lines(model, system)
     head_fixed_s, head_each_s, head_flops_s = head
     (context_s, decode_s), (pair_s, token_flops_s, token_bytes_s), joules_of = _mixer_lines(model, system)
     context_j, decode_j, token_j, pair_j = joules_of
     copy_s, copy_j = _copy_line(model, system)
-    reduce_fixed, reduce_each, dispatch_each = _exchange_lines(model, system)
+    reduce_fixed, reduce_each, dispatch_each = (0.0, 0.0, 0.0) if curved else _exchange_lines(model, system)
     token_j += row_j + copy_j
     decode_j += row_j
 
@@ -68,6 +69,8 @@ def _dense_cost(model: Model, system: System) -> Cost:
             asked = decodes + prompts * part
         rows = decodes + brought
         seconds = reduce_fixed + reduce_each * rows + dispatch_each * mean_rows
+        if curved:
+            seconds = exchange_seconds(model, system, rows, mean_rows)
         for fixed_s, each_s, flops_s in lines:
             moved, done = fixed_s + each_s * rows, flops_s * rows
             seconds += moved if moved > done else done

@@ -90,6 +90,18 @@ class Log:
         waits = (self.last_s - self.arrival_s)[np.isfinite(self.first_s)]
         return waits[np.isfinite(waits)]
 
+    @property
+    def waiting(self) -> int:
+        """Requests without their first token when the last one arrived; 0 in a closed loop."""
+        return 0 if np.isnan(self.arrival_s).any() else int((self.first_s > self.arrival_s[-1]).sum())
+
+    def overloaded(self, batch: int) -> bool:
+        """Whether more came than was served: more than a batch waits at the end, and each third waited longer."""
+        if self.waiting <= batch or len(self.first_token_s) < 3:
+            return False
+        first, second, third = (float(part.mean()) for part in np.array_split(self.first_token_s, 3))
+        return third > second > first
+
     def between_tokens_s(self, share: float) -> float:
         """Quantile of TBT over all tokens but first ones: each decoding request waits for the stage it is in."""
         gaps = np.concatenate([self.stage_s, self.handover_s])
@@ -117,7 +129,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
     books = Books(
         prompts=requests.prompt.tolist(),
         answers=requests.answer.tolist(),
-        sizes=[model.session_bytes(float(total)) for total in totals],
+        sizes=(model.state_bytes + model.kv_bytes_per_token * totals).tolist(),
         arrival_s=np.full(len(requests), np.nan) if serving.closed else requests.arrival_s.copy(),
         first_s=np.full(len(requests), np.nan),
         last_s=np.full(len(requests), np.nan),

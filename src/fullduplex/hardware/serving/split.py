@@ -110,7 +110,7 @@ def simulate_split(model: Model, pools: Pools, requests: Requests, serving: Serv
     books = Books(
         prompts=requests.prompt.tolist(),
         answers=requests.answer.tolist(),
-        sizes=[model.session_bytes(float(total)) for total in totals],
+        sizes=(model.state_bytes + model.kv_bytes_per_token * totals).tolist(),
         arrival_s=np.full(count, np.nan) if serving.closed else requests.arrival_s.copy(),
         first_s=np.full(count, np.nan),
         last_s=np.full(count, np.nan),
