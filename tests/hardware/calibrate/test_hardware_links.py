@@ -19,7 +19,7 @@ from fullduplex.hardware.stage import Stage, stage_cost
 
 PRESETS = load_presets()
 MEASURED = (
-    Path(__file__).parents[3] / "shared" / "data" / "vidur" / "profiling" / "network" / "a100_dgx" / "all_reduce.csv"
+    Path(__file__).parents[4] / "shared" / "data" / "vidur" / "profiling" / "network" / "a100_dgx" / "all_reduce.csv"
 )
 HEADER = "size,time_stats.all_reduce.median,num_workers,devices_per_node\n"
 CURVE = ((1e3, 2e-5), (1e6, 4e-5), (1e8, 1e-3))

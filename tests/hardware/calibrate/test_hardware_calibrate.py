@@ -11,7 +11,7 @@ from fullduplex.hardware.calibrate.fit import Fit, fit_roofline
 from fullduplex.hardware.device import Device
 from fullduplex.hardware.workload import Work, gemm
 
-PROFILES = Path(__file__).parents[3] / "shared" / "data" / "vidur" / "profiling" / "compute"
+PROFILES = Path(__file__).parents[4] / "shared" / "data" / "vidur" / "profiling" / "compute"
 A100 = Device(flops_per_s=312e12, bytes_per_s=2.039e12, capacity_bytes=80e9, source="NVIDIA A100 80 GB SXM data sheet")
 A40 = Device(flops_per_s=149.7e12, bytes_per_s=0.696e12, capacity_bytes=48e9, source="NVIDIA A40 data sheet, dense")
 
