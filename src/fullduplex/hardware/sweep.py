@@ -1,5 +1,6 @@
 """Many independent points through one function: in this process, or on Ray where one machine is not enough."""
 
+import re
 import socket
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -13,6 +14,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 _BATCHES_A_WORKER = 4
 _CONNECT_S = 5.0
+_PLACE = re.compile(r"(?:ray://)?[^/\s]+:\d{1,5}")
 
 
 def run_points(
@@ -61,6 +63,8 @@ def _done(result: R, progress: Callable[[], object]) -> R:
 
 
 def _connect(address: str) -> Any:
+    if address not in ("local", "auto") and not _PLACE.fullmatch(address):
+        raise InputError(f"{address!r} is no address of a Ray cluster; give local, auto or HOST:PORT")
     try:
         cluster = import_module("ray")
     except ImportError as error:
