@@ -18,7 +18,7 @@ def _butterflies_kernel(x, out, size: tl.constexpr, stages: tl.constexpr):
     lane = tl.arange(0, size)
     at = tl.program_id(0).to(tl.int64) * size + lane
     y = tl.load(x + at)
-    for stage in tl.static_range(stages):
+    for stage in tl.static_range(stages):  # pyright: ignore[reportGeneralTypeIssues]
         other = tl.gather(y, lane ^ (1 << stage), 0)
         y = tl.where((lane >> stage) & 1 == 0, y + other, other - y)
     tl.store(out + at, y)
