@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import torch
 from torch.nn import functional
 
+from fullduplex.kernels.hadamard import hadamard_matrix
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
 from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
 
@@ -19,6 +20,7 @@ if not (torch.cuda.is_available() or INTERPRETED):
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 from fullduplex.kernels.gpu import recurrence  # noqa: E402
+from fullduplex.kernels.gpu.hadamard import butterflies_gpu  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
 
 
@@ -63,6 +65,15 @@ def test_gradients_of_the_selective_scan_equal_those_of_the_reference(shape, ord
     expected = selective_scan_ref(x, step, b, c, SelectiveSystem(rate, skip), h0)
     for mine, theirs in zip(got, torch.autograd.grad(expected, leaves, weights), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 256])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_butterflies_equal_the_matrix(size, dtype):
+    x = noise(2, 3, 12 * size).to(dtype)
+    expected = (x.unflatten(-1, (12, size)) @ hadamard_matrix(size).to(x)).flatten(-2)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(butterflies_gpu(x, size), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the choice of path is by device: it takes a GPU")
