@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import torch
 from torch.nn import functional
 
+from fullduplex.kernels import scan
 from fullduplex.kernels.hadamard import hadamard_matrix
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
 from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
@@ -36,6 +37,37 @@ def test_scan_equals_reference(shape, reverse):
     turned = (a.flip(1), b.flip(1)) if reverse else (a, b)
     expected = linear_scan_ref(*turned, h0)
     torch.testing.assert_close(got, expected.flip(1) if reverse else expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("shape", [(2, 9, 5), (1, 1, 64), (2, 20, 130)], ids=str)
+@pytest.mark.parametrize("kind", [torch.complex64, torch.complex128], ids=str)
+def test_complex_scan_equals_reference(shape, reverse, kind):
+    a = torch.polar(noise(*shape).sigmoid(), noise(*shape, seed=3)).to(kind)
+    b = torch.complex(noise(*shape, seed=1), noise(*shape, seed=4)).to(kind)
+    h0 = torch.complex(noise(shape[0], shape[2], seed=2), noise(shape[0], shape[2], seed=5)).to(kind)
+    got = scan_gpu(a.conj(), b, h0, reverse=reverse)  # a view that is conjugated only when it is read
+    turned = (a.conj().flip(1), b.flip(1)) if reverse else (a.conj(), b)
+    expected = linear_scan_ref(*turned, h0)
+    near = 1e-5 if kind == torch.complex64 else 1e-13
+    torch.testing.assert_close(got, expected.flip(1) if reverse else expected, rtol=near, atol=near)
+
+
+def test_the_gradient_of_a_complex_scan_comes_back_through_it(monkeypatch):
+    monkeypatch.setattr(scan, "native_for", lambda *_: None)
+    monkeypatch.setattr(scan, "_scan_torch", scan_gpu)
+    shape = (2, 7, 3)
+    leaves = [
+        torch.complex(0.5 * noise(*shape, seed=i), 0.5 * noise(*shape, seed=9 + i)).to(torch.complex128)
+        for i in range(2)
+    ]
+    leaves.append(leaves[0][:, 0] + 0.3)
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    weight = noise(*shape, seed=30).to(torch.complex128)
+    found = torch.autograd.grad((linear_scan(*leaves) * weight).abs().square().sum(), leaves)
+    expected = torch.autograd.grad((linear_scan_ref(*leaves) * weight).abs().square().sum(), leaves)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(("shape", "order"), [((2, 9, 5), 3), ((1, 1, 70), 16), ((2, 12, 33), 5)], ids=str)

@@ -122,7 +122,7 @@ def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tens
     compiled = native_for(a_BTD, b_BTD, h0_BD)
     if compiled is not None:
         return _scan_compiled(compiled, a_BTD, b_BTD, h0_BD, reverse=reverse)
-    if b_BTD.is_cuda and not b_BTD.is_complex() and has_triton():
+    if b_BTD.is_cuda and has_triton():
         from fullduplex.kernels.gpu.recurrence import scan_gpu
 
         return scan_gpu(a_BTD, b_BTD, h0_BD, reverse=reverse)

@@ -32,14 +32,37 @@ def _scan_kernel(a, b, h0, out, num_steps, width, reverse: tl.constexpr, block: 
         tl.store(out + at, h, mask=inside)
 
 
+@triton.jit
+def _complex_scan_kernel(a, b, h0, out, num_steps, width, reverse: tl.constexpr, block: tl.constexpr):
+    """As `_scan_kernel`; every number is two neighbours, real and imaginary part."""
+    row, lane = tl.program_id(0), tl.program_id(1) * block + tl.arange(0, block)
+    inside = lane < width
+    at = 2 * (row * width + lane)
+    h_re = tl.load(h0 + at, mask=inside, other=0.0)
+    h_im = tl.load(h0 + at + 1, mask=inside, other=0.0)
+    for i in range(num_steps):
+        t = num_steps - 1 - i if reverse else i
+        at = 2 * ((row * num_steps + t) * width + lane)
+        a_re = tl.load(a + at, mask=inside, other=0.0)
+        a_im = tl.load(a + at + 1, mask=inside, other=0.0)
+        new_re = a_re * h_re - a_im * h_im + tl.load(b + at, mask=inside, other=0.0)
+        h_im = a_re * h_im + a_im * h_re + tl.load(b + at + 1, mask=inside, other=0.0)
+        h_re = new_re
+        tl.store(out + at, h_re, mask=inside)
+        tl.store(out + at + 1, h_im, mask=inside)
+
+
 def scan_gpu(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tensor:
-    """All states of h_t = a_t h_{t-1} + b_t, real; with `reverse` from the last step to the first."""
+    """All states of h_t = a_t h_{t-1} + b_t, real or complex; with `reverse` from the last step to the first."""
     batch, num_steps, width = b_BTD.shape
     out_BTD = torch.empty(b_BTD.shape, dtype=b_BTD.dtype, device=b_BTD.device)
     grid = (batch, triton.cdiv(width, _BLOCK))
-    a_BTD, b_BTD, h0_BD = a_BTD.contiguous(), b_BTD.contiguous(), h0_BD.contiguous()
+    given = [tensor.resolve_conj().contiguous() for tensor in (a_BTD, b_BTD, h0_BD)]
     launch: Any = _scan_kernel
-    launch[grid](a_BTD, b_BTD, h0_BD, out_BTD, num_steps, width, reverse, _BLOCK)
+    if b_BTD.is_complex():
+        launch, given = _complex_scan_kernel, [torch.view_as_real(tensor) for tensor in given]
+    told = torch.view_as_real(out_BTD) if b_BTD.is_complex() else out_BTD
+    launch[grid](*given, told, num_steps, width, reverse, _BLOCK)
     return out_BTD
 
 
