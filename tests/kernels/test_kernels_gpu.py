@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional
 
 from fullduplex.kernels import scan
+from fullduplex.kernels.cauchy import cauchy_sums_ref
+from fullduplex.kernels.conv import causal_conv_ref
 from fullduplex.kernels.hadamard import hadamard_matrix
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
 from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
@@ -21,6 +23,8 @@ if not (torch.cuda.is_available() or INTERPRETED):
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 from fullduplex.kernels.gpu import recurrence  # noqa: E402
+from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu, cauchy_gpu  # noqa: E402
+from fullduplex.kernels.gpu.conv import conv_gpu  # noqa: E402
 from fullduplex.kernels.gpu.hadamard import butterflies_gpu  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
 
@@ -138,3 +142,45 @@ def test_gpu_tensors_take_this_path_with_gradients():
     with torch.no_grad():
         for got, wanted in zip(selective_scan(*tensors), selective_scan_ref(*tensors), strict=True):
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("silu", [False, True], ids=["plain", "silu"])
+@pytest.mark.parametrize(
+    ("shape", "taps"), [((2, 9, 5), 4), ((1, 1, 40), 3), ((2, 70, 33), 4), ((1, 2, 3), 1)], ids=str
+)
+def test_convolution_equals_reference_both_ways(shape, taps, silu):
+    batch, _, width = shape
+    leaves = [
+        noise(*shape).double(), noise(width, taps, seed=1).double(), noise(width, seed=2).double(),
+        noise(batch, taps - 1, width, seed=3).double(),
+    ]  # fmt: skip
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+    got, expected = conv_gpu(*leaves, silu=silu), causal_conv_ref(*leaves, silu=silu)[0]
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    weight = noise(*shape, seed=4).double()
+    found = torch.autograd.grad((got * weight).sum(), leaves)
+    wanted = torch.autograd.grad((expected * weight).sum(), leaves)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+    single = [leaf.detach().float() for leaf in leaves]
+    torch.testing.assert_close(conv_gpu(*single, silu=silu), expected.float(), rtol=1e-5, atol=1e-5)
+
+
+def complex_noise(*shape, seed=0):
+    return torch.complex(noise(*shape, seed=seed), noise(*shape, seed=seed + 50)).to(torch.complex128)
+
+
+@pytest.mark.parametrize(
+    ("lead", "sums", "modes", "nodes"), [((), 1, 3, 5), ((2,), 4, 17, 130), ((2, 3), 2, 5, 9)], ids=str
+)
+def test_cauchy_sums_equal_reference_both_ways(lead, sums, modes, nodes):
+    v = complex_noise(*lead, sums, modes).requires_grad_()
+    mu = (complex_noise(*lead, modes, seed=1) - 8).requires_grad_()
+    z = torch.polar(torch.ones(nodes), torch.linspace(0, 6, nodes)).to(torch.complex128).to(DEVICE)
+    alpha, beta = 1 - z, (1 + z) / 2
+    expected = cauchy_sums_ref(v, mu, alpha, beta)
+    torch.testing.assert_close(cauchy_gpu(v, mu, alpha, beta), expected.detach(), rtol=1e-12, atol=1e-12)
+    g = complex_noise(*lead, sums, nodes, seed=2)
+    wanted = torch.autograd.grad(expected, (v, mu), g)
+    for one, other in zip(cauchy_backward_gpu(v.detach(), mu.detach(), alpha, beta, g), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)

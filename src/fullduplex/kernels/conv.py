@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
 
 __all__ = ["causal_conv", "causal_conv_ref"]
 
@@ -43,6 +43,12 @@ def causal_conv(
     """
     _check(x_BTD, weight_DK, bias_D, past_BSD)
     num_steps, num_taps = x_BTD.shape[1], weight_DK.shape[1]
+    if x_BTD.is_cuda and x_BTD.is_floating_point() and num_steps and has_triton():
+        from fullduplex.kernels.gpu.conv import conv_gpu
+
+        stream_BTD = torch.cat([past_BSD, x_BTD[:, max(0, num_steps - num_taps + 1) :]], dim=1)
+        left_BSD = stream_BTD[:, stream_BTD.shape[1] - num_taps + 1 :].clone()
+        return conv_gpu(x_BTD, weight_DK, bias_D, past_BSD, silu=silu), left_BSD
     compiled = native_for(x_BTD, weight_DK, bias_D, past_BSD)
     if compiled is not None and x_BTD.is_floating_point() and num_steps and num_taps <= _MOST_TAPS_COMPILED:
         inputs = (x_BTD, weight_DK, bias_D, past_BSD)
