@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 import torch
 from torch.nn import functional
 
-from fullduplex.kernels import scan
+from fullduplex.kernels import scan, ssd
 from fullduplex.kernels.cauchy import cauchy_sums_ref
 from fullduplex.kernels.conv import causal_conv_ref
 from fullduplex.kernels.hadamard import hadamard_matrix
@@ -27,6 +27,7 @@ from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu, cauchy_gpu  # noq
 from fullduplex.kernels.gpu.conv import conv_gpu  # noqa: E402
 from fullduplex.kernels.gpu.hadamard import butterflies_gpu  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
+from fullduplex.kernels.gpu.ssd import Pass, pass_gpu  # noqa: E402
 
 
 def noise(*shape, seed=0):
@@ -184,3 +185,32 @@ def test_cauchy_sums_equal_reference_both_ways(lead, sums, modes, nodes):
     wanted = torch.autograd.grad(expected, (v, mu), g)
     for one, other in zip(cauchy_backward_gpu(v.detach(), mu.detach(), alpha, beta, g), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("heads", "groups", "size", "order"), [(4, 2, 5, 3), (2, 1, 20, 8)], ids=str)
+def test_duality_equals_reference_both_ways(heads, groups, size, order, monkeypatch):
+    def through_triton(roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI):
+        given = Pass(
+            v=roles.v, k=roles.k, q=roles.q, decay_BQH=l_BQH.exp(), weight_BQH=w_BQH, state_BHIJ=s0_BHIJ,
+            reverse=roles.reverse,
+        )  # fmt: skip
+        out, end = pass_gpu(given)
+        out_BQHI.copy_(out)
+        return end
+
+    monkeypatch.setattr(ssd, "_pass", through_triton)
+    batch, steps = 2, 11
+    leaves = [
+        noise(batch, steps, heads, size), functional.softplus(noise(batch, steps, heads, seed=1)),
+        -noise(heads, seed=2).exp(), noise(batch, steps, groups, order, seed=3), noise(batch, steps, groups, order, seed=4),
+        noise(batch, heads, size, order, seed=5),
+    ]  # fmt: skip
+    leaves = [leaf.double().requires_grad_() for leaf in leaves]
+    got, expected = ssd.ssd(*leaves, chunk_steps=4), ssd.ssd_ref(*leaves)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    weights = [noise(*each.shape, seed=6 + i).double() for i, each in enumerate(expected)]
+    found = torch.autograd.grad(sum((o * w).sum() for o, w in zip(got, weights, strict=True)), leaves)
+    wanted = torch.autograd.grad(sum((o * w).sum() for o, w in zip(expected, weights, strict=True)), leaves)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

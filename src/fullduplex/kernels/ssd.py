@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
 
 __all__ = ["segment_sums", "ssd", "ssd_ref"]
 
@@ -210,6 +210,16 @@ def _pass(roles: _Roles, l_BQH: Tensor, w_BQH: Tensor, s0_BHIJ: Tensor, out_BQHI
     compiled = native_for(out_BQHI)
     if compiled is not None:
         return _pass_compiled(compiled, roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI)
+    if out_BQHI.is_cuda and has_triton():
+        from fullduplex.kernels.gpu.ssd import Pass, pass_gpu
+
+        given = Pass(
+            v=roles.v, k=roles.k, q=roles.q, decay_BQH=l_BQH.exp(), weight_BQH=w_BQH, state_BHIJ=s0_BHIJ,
+            reverse=roles.reverse,
+        )  # fmt: skip
+        made_BQHI, end_BHIJ = pass_gpu(given)
+        out_BQHI.copy_(made_BQHI)
+        return end_BHIJ
     if roles.reverse:
         flipped = _Roles(v=roles.v.flip(1), k=roles.k.flip(1), q=roles.q.flip(1))
         turned_BQHI, end_BHIJ = _pass_torch(flipped, l_BQH.flip(1), w_BQH.flip(1), s0_BHIJ)
