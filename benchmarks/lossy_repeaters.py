@@ -11,6 +11,7 @@ many ways round. "best_over_ours" is the fastest of NetworkX over the median of 
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import networkx
 import numpy as np
@@ -73,8 +74,8 @@ def beside_networkx(name: str, make: Callable[[int], tuple[Graph, int, int]]) ->
     for seed in range(SEEDS):
         graph, source, target = make(seed)
         # Ours first: the million small objects of the peer's graph would be walked by our garbage collections.
-        widest_s = max(widest_s, median_s(lambda: widest_path(graph, source, target)))  # noqa: B023
-        own_s = median_s(lambda: max_flow(graph, source, target))  # noqa: B023
+        widest_s = max(widest_s, median_s(partial(widest_path, graph, source, target)))
+        own_s = median_s(partial(max_flow, graph, source, target))
         ours_s, value, twin = max(ours_s, own_s), max_flow(graph, source, target).value, as_networkx(graph)
         for peer in PEERS:
             flow_func = getattr(networkx.algorithms.flow, peer)

@@ -52,7 +52,7 @@ def band_noise(seed: int, band_hz: float) -> np.ndarray:
 def states(kind: str, step: float, signal: np.ndarray) -> np.ndarray:
     """What a frozen memory holds after every sample, as real numbers."""
     if kind.startswith("s4d-"):
-        a_M, b_M = discrete_modes(*modes(kind.removeprefix("s4d-"), ORDER), step, "zoh")  # type: ignore[arg-type]
+        a_M, b_M = discrete_modes(*modes(kind.removeprefix("s4d-"), ORDER), step, "zoh")
         rows, z_M = np.zeros((signal.size, ORDER)), np.zeros(a_M.size, dtype=complex)
         for t, sample in enumerate(signal):
             z_M = a_M * z_M + b_M * sample
@@ -82,7 +82,7 @@ def learn(task: Task, layer: str, seed: int, **options: object) -> Fitted:
     """One model of the study: two blocks of 32 channels, N = 16 unless said otherwise."""
     sizes = {"width": 32, "order": 16, "steps": (1e-2, 1e-1), **{k: v for k, v in options.items() if k in SIZES}}
     rest = {"depth": 2, "peak_lr": 1e-2, "batch_size": 32, **{k: v for k, v in options.items() if k not in SIZES}}
-    return fit(task, FitConfig(layer=LayerConfig(name=layer, **sizes), seed=seed, **rest))  # type: ignore[arg-type]
+    return fit(task, FitConfig(layer=LayerConfig(name=layer, **sizes), seed=seed, **rest))
 
 
 SIZES = ("width", "order", "steps")

@@ -27,7 +27,6 @@ from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu, cauchy_gpu  # noq
 from fullduplex.kernels.gpu.conv import conv_gpu  # noqa: E402
 from fullduplex.kernels.gpu.hadamard import butterflies_gpu  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
-from fullduplex.kernels.gpu.ssd import Pass, pass_gpu  # noqa: E402
 
 
 def noise(*shape, seed=0):
@@ -189,16 +188,7 @@ def test_cauchy_sums_equal_reference_both_ways(lead, sums, modes, nodes):
 
 @pytest.mark.parametrize(("heads", "groups", "size", "order"), [(4, 2, 5, 3), (2, 1, 20, 8)], ids=str)
 def test_duality_equals_reference_both_ways(heads, groups, size, order, monkeypatch):
-    def through_triton(roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI):
-        given = Pass(
-            v=roles.v, k=roles.k, q=roles.q, decay_BQH=l_BQH.exp(), weight_BQH=w_BQH, state_BHIJ=s0_BHIJ,
-            reverse=roles.reverse,
-        )  # fmt: skip
-        out, end = pass_gpu(given)
-        out_BQHI.copy_(out)
-        return end
-
-    monkeypatch.setattr(ssd, "_pass", through_triton)
+    monkeypatch.setattr(ssd, "_pass", ssd._pass_gpu)
     batch, steps = 2, 11
     leaves = [
         noise(batch, steps, heads, size), functional.softplus(noise(batch, steps, heads, seed=1)),

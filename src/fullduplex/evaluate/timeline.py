@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.base.canvas import new_figure
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.measures import audible_spans
 
@@ -72,15 +72,9 @@ def draw_timeline(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
     duration_s = max(caller.size / EAR_RATE_HZ, 0.1)
     rows = int(np.ceil(duration_s / _ROW_S))
-    figure = Figure(figsize=(16, 2.3 * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(16, 2.3 * rows + 0.6)
     overlaps = _both_speak(caller, machine)
     for row, axes in enumerate(np.atleast_1d(figure.subplots(rows, 1))):
         low_s, high_s = row * _ROW_S, (row + 1) * _ROW_S

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.base.canvas import new_figure
 
 __all__ = ["draw_forecast", "panels_of"]
 
@@ -52,11 +52,5 @@ def panels_of(count: int, width_inches: float, height_inches: float) -> tuple[An
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "forecast") from error
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width_inches, height_inches, extra="forecast")
     return figure, list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))

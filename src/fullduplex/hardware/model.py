@@ -5,11 +5,17 @@ layers). Activations take two bytes, as in the Duplex paper; weights `weight_bit
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fullduplex.base.errors import ConfigError
 from fullduplex.hardware.checks import positive, whole
 
 __all__ = ["Attention", "FeedForward", "Model", "StateSpace"]
+
+Tokens = TypeVar("Tokens", float, NDArray[np.float64])
 
 _BYTES = 2.0
 
@@ -160,8 +166,8 @@ class Model:
         taps = (self.inner + 2 * space.order) * (space.num_taps - 1) * _BYTES
         return self.num_layers * (self.inner * space.order * space.state_bytes + taps)
 
-    def session_bytes(self, context_tokens: float) -> float:
-        """Bytes of one session after `context_tokens`."""
+    def session_bytes(self, context_tokens: Tokens) -> Tokens:
+        """Bytes of one session after `context_tokens`; of many after as many numbers, an array."""
         return self.state_bytes + context_tokens * self.kv_bytes_per_token
 
     def weight_bytes(self, num_nodes: int = 1) -> float:

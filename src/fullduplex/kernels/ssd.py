@@ -211,15 +211,7 @@ def _pass(roles: _Roles, l_BQH: Tensor, w_BQH: Tensor, s0_BHIJ: Tensor, out_BQHI
     if compiled is not None:
         return _pass_compiled(compiled, roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI)
     if out_BQHI.is_cuda and has_triton():
-        from fullduplex.kernels.gpu.ssd import Pass, pass_gpu
-
-        given = Pass(
-            v=roles.v, k=roles.k, q=roles.q, decay_BQH=l_BQH.exp(), weight_BQH=w_BQH, state_BHIJ=s0_BHIJ,
-            reverse=roles.reverse,
-        )  # fmt: skip
-        made_BQHI, end_BHIJ = pass_gpu(given)
-        out_BQHI.copy_(made_BQHI)
-        return end_BHIJ
+        return _pass_gpu(roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI)
     if roles.reverse:
         flipped = _Roles(v=roles.v.flip(1), k=roles.k.flip(1), q=roles.q.flip(1))
         turned_BQHI, end_BHIJ = _pass_torch(flipped, l_BQH.flip(1), w_BQH.flip(1), s0_BHIJ)
@@ -242,6 +234,17 @@ def _pass_torch(roles: _Roles, l_BQH: Tensor, w_BQH: Tensor, s0_BHIJ: Tensor) ->
     out_BQHI = torch.einsum("bhts,bshi->bthi", mix_BHQQ, v_BQHI) + from_start_BQHI
     fresh_BHIJ = torch.einsum("bhs,bshi,bshj->bhij", left_BHQ, v_BQHI, k_BQHJ)
     return out_BQHI, l_BHQ.sum(-1).exp()[:, :, None, None] * s0_BHIJ + fresh_BHIJ
+
+
+def _pass_gpu(roles: _Roles, l_BQH: Tensor, w_BQH: Tensor, s0_BHIJ: Tensor, out_BQHI: Tensor) -> Tensor:
+    from fullduplex.kernels.gpu.ssd import Pass, pass_gpu
+
+    given = Pass(
+        v=roles.v, k=roles.k, q=roles.q, decay_BQH=l_BQH.exp(), weight_BQH=w_BQH, state_BHIJ=s0_BHIJ, reverse=roles.reverse
+    )  # fmt: skip
+    made_BQHI, end_BHIJ = pass_gpu(given)
+    out_BQHI.copy_(made_BQHI)
+    return end_BHIJ
 
 
 def _pass_compiled(

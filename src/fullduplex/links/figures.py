@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.base.canvas import new_figure
+from fullduplex.base.errors import InputError
 from fullduplex.links.call import Call, reaches
 from fullduplex.links.chains import Station, station_limit
 from fullduplex.links.channels import PureLoss
@@ -177,13 +178,7 @@ def draw(curves: Curves, path: Path) -> None:
 
     Raises: MissingExtraError when matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
-    picture = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(picture)
+    picture = new_figure(8, 5)
     axes = picture.subplots()
     for name, values in curves.series.items():
         y = np.asarray(values)

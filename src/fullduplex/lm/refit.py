@@ -7,6 +7,8 @@ equation 3). Changed matrices are written as q8_0, all others keep their bytes.
 import json
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +38,22 @@ def fold_adapter(base: Path, adapter: Path, out: Path) -> None:
     """
     change_of = _changes(adapter)
     gguf = _library("gguf")
-    if not base.is_file():
-        raise AssetError(f"there is no model file {base}; see: fullduplex assets list")
-    reader = gguf.GGUFReader(base)
     layers = 1 + max(int(match.group(1)) for name in change_of if (match := _BLOCK.match(name)))
-    ours_of = gguf_names(layers)
-    partial = Path(f"{out}.{os.getpid()}.part")  # two processes may fold the same brain at their first use
-    writer = gguf.GGUFWriter(partial, "llama")
-    _copy_fields(reader, writer)
-    writer.add_string(LAYOUT_KEY, "pairs")
-    for tensor in reader.tensors:
+    ours_of, quick = gguf_names(layers), gguf.GGMLQuantizationType.Q8_0
+
+    def folded(tensor: Any) -> tuple[Any, Any]:
         change = change_of.pop(ours_of.get(tensor.name.removesuffix(".weight"), ""), None)
         if change is None:
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-            continue
+            return tensor.data, tensor.tensor_type
         weight = np.asarray(gguf.dequantize(tensor.data, tensor.tensor_type), np.float32)
         if weight.shape != change.shape:
             raise FormatError(f"{adapter} changes {tensor.name} of {change.shape}; {base.name} has {weight.shape}")
-        kind = gguf.GGMLQuantizationType.Q8_0
-        writer.add_tensor(tensor.name, gguf.quantize(weight + change, kind), raw_dtype=kind)
-    if change_of:
-        raise FormatError(f"{adapter} changes {next(iter(change_of))}, which {base.name} does not have")
-    _finish(writer, partial, out)
+        return gguf.quantize(weight + change, quick), quick
+
+    with _rewritten(base, out, folded) as writer:
+        writer.add_string(LAYOUT_KEY, "pairs")
+        if change_of:
+            raise FormatError(f"{adapter} changes {next(iter(change_of))}, which {base.name} does not have")
 
 
 def quicken(base: Path, out: Path) -> None:
@@ -70,30 +66,45 @@ def quicken(base: Path, out: Path) -> None:
         AssetError: a file is missing. FormatError: it is no GGUF model. MissingExtraError: gguf is not installed.
     """
     gguf = _library("gguf")
+    slow, quick = gguf.GGMLQuantizationType.Q4_1, gguf.GGMLQuantizationType.Q8_0
+
+    def quickened(tensor: Any) -> tuple[Any, Any]:
+        if tensor.tensor_type != slow:
+            return tensor.data, tensor.tensor_type
+        return gguf.quantize(gguf.dequantize(tensor.data, slow), quick), quick
+
+    with _rewritten(base, out, quickened):
+        pass
+
+
+@contextmanager
+def _rewritten(base: Path, out: Path, change: Callable[[Any], tuple[Any, Any]]) -> Iterator[Any]:
+    """A writer that holds `base` with every tensor as `change` gives it (data, type); on leaving it becomes `out`.
+
+    `out` appears whole or not at all, and nothing else stays: two processes may make the same file at their first use.
+    """
+    gguf = _library("gguf")
     if not base.is_file():
         raise AssetError(f"there is no model file {base}; see: fullduplex assets list")
     try:
         reader = gguf.GGUFReader(base)
     except (ValueError, IndexError, KeyError) as error:
         raise FormatError(f"{base} is no whole GGUF model ({error}); verify it") from None
-    slow, quick = gguf.GGMLQuantizationType.Q4_1, gguf.GGMLQuantizationType.Q8_0
     partial = Path(f"{out}.{os.getpid()}.part")
     writer = gguf.GGUFWriter(partial, "llama")
-    _copy_fields(reader, writer)
-    for tensor in reader.tensors:
-        data, kind = tensor.data, tensor.tensor_type
-        if kind == slow:
-            data, kind = gguf.quantize(gguf.dequantize(data, kind), quick), quick
-        writer.add_tensor(tensor.name, data, raw_dtype=kind)
-    _finish(writer, partial, out)
-
-
-def _finish(writer: Any, partial: Path, out: Path) -> None:
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(out)
+    try:
+        _copy_fields(reader, writer)
+        for tensor in reader.tensors:
+            data, kind = change(tensor)
+            writer.add_tensor(tensor.name, data, raw_dtype=kind)
+        yield writer
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _changes(adapter: Path) -> dict[str, Float32Array]:

@@ -90,16 +90,15 @@ def test_an_unfinished_last_sentence_is_dropped_but_never_the_only_one() -> None
     assert reply.text_done
 
 
+def two_clauses() -> Reply:
+    """Asked for, and silent so far."""
+    clauses = (Clause(text="one two,", ticket=7), Clause(text="three four", ticket=8))
+    return Reply(utterance=1, answers="", generate_ticket=None, clauses=clauses, text_done=True)
+
+
 def sounded() -> Reply:
     """Two clauses of 100 and 60 samples, four words, a pause after the first."""
-    reply = Reply(
-        utterance=1,
-        answers="",
-        generate_ticket=None,
-        clauses=(Clause(text="one two,", ticket=7), Clause(text="three four", ticket=8)),
-        text_done=True,
-    )
-    first = (WordSpan("one", 0, 50), WordSpan("two,", 50, 100))
+    reply, first = two_clauses(), (WordSpan("one", 0, 50), WordSpan("two,", 50, 100))
     second = (WordSpan("three", 0, 30), WordSpan("four", 30, 60))
     config = ClauseConfig(clause_pause_s=40 / 24_000)
     reply = spoken(reply, Synthesised(ticket=7, pcm=np.arange(100, dtype=np.float32), words=first), config)
@@ -155,14 +154,7 @@ PIECES = (WordSpan("one", 0, 50), WordSpan("two,", 50, 100))
 
 def begun() -> Reply:
     """The first 60 samples of the first clause."""
-    reply = Reply(
-        utterance=1,
-        answers="",
-        generate_ticket=None,
-        clauses=(Clause(text="one two,", ticket=7), Clause(text="three", ticket=8)),
-        text_done=True,
-    )
-    return spoken(reply, Synthesised(ticket=7, pcm=np.ones(60, np.float32), words=PIECES, done=False), CONFIG)
+    return spoken(two_clauses(), Synthesised(ticket=7, pcm=np.ones(60, np.float32), words=PIECES, done=False), CONFIG)
 
 
 def test_the_beginning_of_a_clause_can_be_played_before_the_rest_is_there() -> None:
@@ -193,4 +185,4 @@ def test_a_voice_that_fails_in_the_middle_leaves_what_it_said() -> None:
     assert reply.clauses[0].whole
     assert reply.available_samples == 60
     assert heard_text(reply, 60) == "one"
-    assert unspoken(begun(), 8, CONFIG).clauses[1].text == "three"
+    assert unspoken(begun(), 8, CONFIG).clauses[1].text == "three four"

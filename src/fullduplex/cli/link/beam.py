@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from fullduplex.cli.link import listen
-from fullduplex.cli.link.output import make_folder
+from fullduplex.cli.places import make_folder
 from fullduplex.links.beam.align import METHODS, AlignConfig
 from fullduplex.links.beam.grid import Unimodality, check_unimodal, exact_grid
 from fullduplex.links.beam.noise import Law, noise_from_snr
@@ -89,7 +89,8 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["listen"]:
         return listen.main(argv[1:])
     arguments = _parser().parse_args(argv)
-    make_folder(arguments.out)
+    if arguments.out is not None:
+        make_folder(arguments.out)
     surface = Surface(size=arguments.size, spacing=arguments.spacing)
     config = AlignConfig(
         first=surface,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fullduplex.base.errors import InputError
 from fullduplex.base.units import EAR_RATE_HZ
-from fullduplex.cli.link.output import make_folder
+from fullduplex.cli.places import make_folder
 from fullduplex.links.beam.microphones import Line, arrive, draw_beams, find_talker, loudest_tone, scan
 from fullduplex.recipes.sound_files import read_mono
 
@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run; exit status 0."""
     arguments = _parser().parse_args(argv)
-    make_folder(arguments.out)
+    if arguments.out is not None:
+        make_folder(arguments.out)
     line = Line(microphones=arguments.microphones, spacing_m=arguments.spacing_m)
     heard_NT = _heard(arguments, line)
     frequency_hz = arguments.frequency_hz or loudest_tone(heard_NT, line, EAR_RATE_HZ)

@@ -9,7 +9,7 @@ from typing import cast
 
 from fullduplex.base.errors import InputError
 from fullduplex.cli.link import beam
-from fullduplex.cli.link.output import make_folder
+from fullduplex.cli.places import make_folder
 from fullduplex.links.call import Call, reaches, talk_share
 from fullduplex.links.chains import Chain, Station, assumption, chain_rate, even_chain, fibre_loss_db, station_limit
 from fullduplex.links.channels import fibre
@@ -150,7 +150,8 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["beam"]:
         return beam.main(argv[1:])
     arguments = _parser().parse_args(argv)
-    make_folder(getattr(arguments, "out", None))
+    if getattr(arguments, "out", None) is not None:
+        make_folder(arguments.out)
     run = {"chain": _chain, "network": _network, "plan": _plan, "figure": _figure}
     return run[arguments.command](arguments)
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fullduplex.cli.plan.inputs import counted, writable
+from fullduplex.cli.places import writable
+from fullduplex.cli.plan.inputs import counted
 from fullduplex.hardware.calibrate.calls import Call, Predicted, predict_calls
 from fullduplex.hardware.calibrate.fit import Fit
 from fullduplex.hardware.calibrate.machine import SHAPES, measure_products, this_machine

@@ -6,9 +6,10 @@ import json
 import sys
 from pathlib import Path
 
+from fullduplex.cli.places import writable
 from fullduplex.cli.plan.calibrate import add_calibrate, run_calibrate
 from fullduplex.cli.plan.figure import add_figure, run_figure
-from fullduplex.cli.plan.inputs import counted, numbers, seconds, writable
+from fullduplex.cli.plan.inputs import counted, numbers, seconds
 from fullduplex.cli.plan.layouts import LAYOUTS, find_layout, find_system
 from fullduplex.cli.plan.replay import add_replay, run_replay
 from fullduplex.cli.plan.simulation import add_traffic, run_simulation
@@ -171,7 +172,7 @@ def _serve(arguments: argparse.Namespace, presets: Presets) -> int:
 def _sweep(arguments: argparse.Namespace, presets: Presets) -> int:
     from tqdm import tqdm
 
-    png = None if arguments.png is None else writable(arguments.png)
+    png = None if arguments.png is None else writable(arguments.png, "--png")
     pairs = [(model, device) for model in arguments.model.split(",") for device in arguments.device.split(",")]
     loads = [_load(arguments, 60 * minutes) for minutes in arguments.minutes]
     points = [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fullduplex.cli.plan.inputs import writable
+from fullduplex.cli.places import writable
 from fullduplex.hardware.calibrate.links import read_all_reduce
 from fullduplex.hardware.presets import Presets
 from fullduplex.hardware.reproduce.comparison import NUM_RUNS, Unknowns, compare, load_unknowns

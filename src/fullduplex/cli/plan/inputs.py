@@ -1,13 +1,10 @@
-"""What a user types: lengths of time, lists, counts named by their option, and places to write to."""
+"""What a user types: lengths of time, lists, and counts named by their option."""
 
 import argparse
 import re
 from collections.abc import Callable
-from pathlib import Path
 
-from fullduplex.base.errors import InputError
-
-__all__ = ["counted", "numbers", "seconds", "writable"]
+__all__ = ["counted", "numbers", "seconds"]
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -50,17 +47,3 @@ def counted(least: int) -> Callable[[str], int]:
         return value
 
     return whole
-
-
-def writable(path: Path) -> Path:
-    """`path`, whose folder exists now, found out before anything long is computed.
-
-    Raises: InputError when nothing can be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; name another place") from error
-    return path

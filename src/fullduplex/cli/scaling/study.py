@@ -53,12 +53,12 @@ def study(arguments: argparse.Namespace) -> int:
     from fullduplex.forecast.foundation.corpus import last_windows, make_series
     from fullduplex.forecast.foundation.study import Run, StudyConfig, planned_runs, run_study
 
-    chosen: dict[str, object] = {"num_steps": arguments.steps, "seeds": tuple(range(arguments.seeds))}
+    chosen: dict[str, Any] = {"num_steps": arguments.steps, "seeds": tuple(range(arguments.seeds))}
     if arguments.sizes:
         chosen["sizes"] = tuple(_size(text) for text in arguments.sizes.split(","))
     if arguments.points:
         chosen["points"] = tuple(_whole(text, "--points") for text in arguments.points.split(","))
-    config = StudyConfig(fixed_size=_size(arguments.fixed), **chosen)  # type: ignore[arg-type]
+    config = StudyConfig(fixed_size=_size(arguments.fixed), **chosen)
     length = config.patch * config.num_patches
     given = [values_T for path in arguments.data for values_T in _series_of(path)]
     own = [make_series(index, length + 1, _OTHER_SEED) for index in range(_MADE_UP_TESTS)]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.base.canvas import new_figure
+from fullduplex.base.errors import InputError
 from fullduplex.evaluate.timing.spans import Recording, shared
 from fullduplex.evaluate.timing.statistics import Statistics
 
@@ -15,17 +16,6 @@ __all__ = ["draw_gaps", "draw_radar", "draw_spans"]
 
 _USER, _SYSTEM, _BOTH = "#2a6fbb", "#c8553d", "#f2c14e"
 _ROW_S, _MAX_ROWS = 30.0, 12
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _save(figure: Any, file: Path) -> None:
@@ -42,7 +32,7 @@ def draw_gaps(file: Path, statistics: Statistics, *, title: str = "", people: Se
         title: a line on top.
         people: offsets of a conversation between people, drawn as an outline.
     """
-    figure = _figure(9, 4)
+    figure = new_figure(9, 4)
     axes = figure.subplots()
     bins = np.arange(-2.0, 3.05, 0.1)
     sides = (
@@ -76,7 +66,7 @@ def draw_gaps(file: Path, statistics: Statistics, *, title: str = "", people: Se
 def draw_spans(file: Path, recording: Recording, *, title: str = "") -> None:
     """Write a PNG: both sides' spans in rows of 30 s, overlaps marked; at most twelve rows."""
     rows = min(max(int(np.ceil(recording.duration_s / _ROW_S)), 1), _MAX_ROWS)
-    figure = _figure(12, 0.6 + 1.0 * rows)
+    figure = new_figure(12, 0.6 + 1.0 * rows)
     both = shared(recording.user.spans, recording.system.spans)
     for row, axes in enumerate(np.atleast_1d(figure.subplots(rows, 1))):
         low_s = row * _ROW_S
@@ -108,7 +98,7 @@ def draw_radar(file: Path, systems: Mapping[str, Mapping[str, float]], *, title:
     names = list(next(iter(systems.values()), {}))
     if len(names) < 3 or any(list(values) != names for values in systems.values()):
         raise InputError(f"a radar needs the same three or more axes for every system; got {names}")
-    figure = _figure(7, 6)
+    figure = new_figure(7, 6)
     axes = figure.add_subplot(projection="polar")
     angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
     for number, (system, values) in enumerate(systems.items()):

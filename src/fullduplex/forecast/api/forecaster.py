@@ -178,7 +178,7 @@ class SeriesForecaster:
             cast("Saveable", fitted).save(folder / _WEIGHTS)
         else:
             raise InputError(f"a fitted {state.name} has no way to be saved")
-        np.savez(folder / _ARRAYS, **arrays)  # type: ignore[arg-type]
+        np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
         (folder / _FILE).write_text(json.dumps(about), encoding="utf-8")
 
     @classmethod

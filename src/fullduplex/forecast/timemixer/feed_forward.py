@@ -5,7 +5,7 @@ chunk of columns goes through both maps in the nearest cache (kernels/native/fee
 Axes: D features, F hidden features, R columns (rows and steps).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,8 +32,7 @@ def feed_forward(x_DR: Tensor | None, s_DR: Tensor, t_DR: Tensor | None, weights
     one_kind = {each.dtype for each in given} in ({torch.float32}, {torch.float64})
     if not one_kind or torch.is_autocast_enabled("cpu") or native_for(*given) is None:
         return feed_forward_ref(x_DR, s_DR, t_DR, weights)
-    made: Tensor = _FeedForward.apply(x_DR, s_DR, t_DR, *weights)  # type: ignore[no-untyped-call]
-    return made
+    return cast("Tensor", _FeedForward.apply(x_DR, s_DR, t_DR, *weights))
 
 
 def feed_forward_ref(x_DR: Tensor | None, s_DR: Tensor, t_DR: Tensor | None, weights: Weights) -> Tensor:

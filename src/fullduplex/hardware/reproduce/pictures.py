@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.base.canvas import new_figure
 from fullduplex.hardware.reproduce.comparison import Comparison
 from fullduplex.hardware.reproduce.influence import Influence
 from fullduplex.hardware.reproduce.table import Row
@@ -19,7 +18,7 @@ def draw_comparison(found: Comparison, path: Path) -> None:
 
     Raises: MissingExtraError when matplotlib is not installed.
     """
-    picture = _picture(11, 8)
+    picture = new_figure(11, 8)
     names = [name for name in found.runs if name != "GPU"]
     models = sorted({key[0] for key in found.runs["GPU"]})
     for row, model in enumerate(models):
@@ -43,7 +42,7 @@ def draw_capacity(minutes: Sequence[float], curves: Mapping[str, Sequence[int]],
 
     Raises: MissingExtraError when matplotlib is not installed.
     """
-    picture = _picture(8, 5)
+    picture = new_figure(8, 5)
     axes = picture.add_subplot()
     for index, (name, sessions) in enumerate(curves.items()):
         # Systems that memory limits alike lie on each other: dashes and smaller marks let the lower ones show.
@@ -67,7 +66,7 @@ def draw_influence(swept: Mapping[str, Influence], path: Path) -> None:
     points = [index for index, row in enumerate(rows) if row.unit == "%"]
     panels = [("% from the paper's ratio", [i for i, row in enumerate(rows) if row.unit in ("x", "1/s")])]
     panels += [("points from the paper's change", points)] if points else []
-    picture = _picture(16, 5.5 * len(panels))
+    picture = new_figure(16, 5.5 * len(panels))
     for height, (title, shown) in enumerate(panels):
         first = None
         for place, (unknown, found) in enumerate(swept.items()):
@@ -102,7 +101,7 @@ def draw_edap(
 
     Raises: MissingExtraError when matplotlib is not installed.
     """
-    picture = _picture(7, 4.5)
+    picture = new_figure(7, 4.5)
     axes = picture.add_subplot()
     for index, (name, values) in enumerate(here.items()):
         axes.plot(columns, values, color=f"C{index}", label=name)
@@ -112,14 +111,3 @@ def draw_edap(
     axes.set_ylabel("EDAP over the largest (crosses: paper)")
     axes.legend()
     picture.savefig(path, dpi=120)
-
-
-def _picture(width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
-    picture = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(picture)
-    return picture

@@ -129,7 +129,7 @@ def simulate(model: Model, system: System, requests: Requests, serving: Serving)
     books = Books(
         prompts=requests.prompt.tolist(),
         answers=requests.answer.tolist(),
-        sizes=(model.state_bytes + model.kv_bytes_per_token * totals).tolist(),
+        sizes=model.session_bytes(totals.astype(np.float64)).tolist(),
         arrival_s=np.full(len(requests), np.nan) if serving.closed else requests.arrival_s.copy(),
         first_s=np.full(len(requests), np.nan),
         last_s=np.full(len(requests), np.nan),

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullduplex.base.errors import ConfigError, InputError, MissingExtraError
+from fullduplex.base.canvas import new_figure
+from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.links.beam.grid import checked_grid, exact_grid
 from fullduplex.links.beam.schedule import even_counts, schedule
 from fullduplex.links.beam.surface import Surface
@@ -210,13 +211,7 @@ def draw_beams(
 
     Raises: MissingExtraError without matplotlib.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "talk") from None
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 3.6)
     axes = figure.subplots()
     axes.plot(np.degrees(np.arcsin(grid_M)), power_M, marker="o", ms=4, lw=1, label="every beam, the louder half")
     axes.axvline(np.degrees(np.arcsin(found)), color="tab:red", label=f"found with {looks} looks")

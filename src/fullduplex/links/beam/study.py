@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.base.canvas import new_figure
+from fullduplex.base.errors import InputError
 from fullduplex.links.beam.align import METHODS, AlignConfig, Method, align, random_directions
 from fullduplex.links.beam.grid import check_unimodal, exact_grid
 from fullduplex.links.beam.noise import Law, Noise, noise_from_snr
@@ -168,15 +169,9 @@ def second_path(surface: Surface, strength: float, *, trials: int = 2000, seed: 
 
 def draw_study(rows: list[Row], file: Path) -> None:
     """Error (with intervals) and throughput over pilots, one column a ratio. Raises `MissingExtraError` without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "talk") from None
     snrs = sorted({row.snr_db for row in rows})
     budgets = sorted({row.budget for row in rows})
-    figure = Figure(figsize=(max(6.0, 4.2 * len(snrs)), 6.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(6.0, 4.2 * len(snrs)), 6.8)
     panels = figure.subplots(2, len(snrs), squeeze=False)
     for (upper, lower), snr_db in zip(panels.T, snrs, strict=True):
         for method in dict.fromkeys(row.method for row in rows):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fullduplex.base.errors import InputError, MissingExtraError
+from fullduplex.base.canvas import new_figure
+from fullduplex.base.errors import InputError
 from fullduplex.ssm.hippo.families import family
 from fullduplex.ssm.hippo.memory import Memory
 
@@ -99,13 +100,7 @@ def draw_inspection(file: Path, inspection: Inspection, *, title: str = "") -> N
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 6)
     above, below = np.atleast_1d(figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]))
     ages_A = np.arange(inspection.heard_A.size)
     ages_ms_A = -1e3 * ages_A / inspection.rate_hz

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fullduplex.base.errors import MissingExtraError
+from fullduplex.base.canvas import new_figure
 
 __all__ = ["figure_and_axes", "save"]
 
@@ -16,13 +16,7 @@ def figure_and_axes(width_in: float, height_in: float, rows: int, columns: int) 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "talk") from error
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width_in, height_in)
     axes = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
