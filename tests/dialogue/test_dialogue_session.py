@@ -7,6 +7,7 @@ from bench import Bench
 from fakes import FakePorts, say, silence
 from fullduplex.base.errors import InputError
 from fullduplex.dialogue import events as ev
+from fullduplex.dialogue import ports
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.evaluate.measures import continuity
 
@@ -75,6 +76,22 @@ def test_words_that_change_after_a_sure_verdict_are_judged_by_sound_again() -> N
     bench.hear(silence(0.6))
     assert bench.runner.state.mind.sound == 0.1
     assert not bench.of(ev.ReplyStarted)
+
+
+def test_the_sound_is_not_judged_on_words_that_a_pending_reading_will_change() -> None:
+    judged: list[int] = []
+
+    def slow_ears(request: ports.Request, index: int) -> float:
+        judged.extend([index] if isinstance(request, ports.JudgeEnd) else [])
+        return 0.18 if isinstance(request, ports.Recognise) else 0.02
+
+    bench = Bench()
+    bench.lanes._charge = slow_ears
+    bench.hear(say("give this to me"))  # ends in doubt if "now" is not read yet
+    bench.hear(say("now"))
+    bench.hear(silence(2.0))
+    assert bench.items()[0] == ("user", "give this to me now")
+    assert not judged
 
 
 def test_a_real_interruption_stops_the_machine_and_only_heard_words_are_kept() -> None:

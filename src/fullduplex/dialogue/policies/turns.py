@@ -244,16 +244,20 @@ class TurnsPolicy:
         # The last reading may lack two or three frames of the voice's decay: its words are good enough to guess on, and
         # the guess stays if the final reading finds the same words.
         unread = len(hearing.frames) - hearing.silence_frames - hearing.read_frames
-        if unread <= self.config.guess_unread_frames:
+        read = unread <= self.config.guess_unread_frames
+        if read:
             self._guess(desk, hearing.transcript)
-        self._judge_sound(desk)
+        self._judge_sound(desk, read=read)
         if hearing.settled:
             self._maybe_finish(desk)
 
-    def _judge_sound(self, desk: Desk) -> None:
-        """Once a pause, and only if the words alone do not settle it: judging sound costs as much as speaking a clause."""
+    def _judge_sound(self, desk: Desk, *, read: bool) -> None:
+        """Once a pause, and only if the words alone do not settle it: judging sound costs as much as speaking a clause.
+
+        `read`: the words known are those that the pause ended; a verdict on earlier ones settles nothing.
+        """
         hearing, mind = desk.hearing, desk.mind
-        waiting = mind.words_ticket is not None or not mind.scored
+        waiting = mind.words_ticket is not None or not mind.scored or not read
         if mind.sound_asked or (waiting and hearing.silence_s < self.config.judge_s):
             return
         if mind.words is not None and self._finished(desk, silence_s=0.2) >= self.config.sure:
