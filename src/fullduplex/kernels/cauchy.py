@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import has_triton, native_for
+from fullduplex.kernels.native.library import native_for, triton_for
 
 __all__ = ["cauchy_sums", "cauchy_sums_ref"]
 
@@ -64,7 +64,7 @@ class _CauchySums(torch.autograd.Function):
             lent = [_plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L)]
             compiled.run("cauchy", v_XKN.dtype, *lent, out_XKL, _sizes(v_XKN, alpha_L))
             return out_XKL
-        if v_XKN.is_cuda and v_XKN.numel() and alpha_L.numel() and has_triton():
+        if triton_for(v_XKN, alpha_L):
             from fullduplex.kernels.gpu.cauchy import cauchy_gpu
 
             return cauchy_gpu(v_XKN, mu_XN, alpha_L, beta_L)
@@ -84,7 +84,7 @@ class _CauchySums(torch.autograd.Function):
             made = torch.empty_like(lent[0]), torch.empty_like(lent[1])
             compiled.run("cauchy_backward", v_XKN.dtype, *lent, *made, _sizes(v_XKN, alpha_L))
             return *made, None, None
-        if not torch.is_grad_enabled() and v_XKN.is_cuda and v_XKN.numel() and alpha_L.numel() and has_triton():
+        if not torch.is_grad_enabled() and triton_for(v_XKN, alpha_L):
             from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu
 
             return *cauchy_backward_gpu(v_XKN, mu_XN, alpha_L, beta_L, g_XKL), None, None

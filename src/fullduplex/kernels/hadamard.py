@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import has_triton, native_for
+from fullduplex.kernels.native.library import native_for, triton_for
 
 __all__ = ["hadamard", "hadamard_matrix", "hadamard_ref", "hadamard_split"]
 
@@ -119,7 +119,7 @@ class _Hadamard(torch.autograd.Function):
 
 def _butterflies(x: Tensor, matrix_KK: Tensor, rest: int) -> Tensor:
     """The torch path: log2 M additions and subtractions of halves, then the small matrix."""
-    if x.is_cuda and rest <= _LARGEST_ROW and has_triton():
+    if rest <= _LARGEST_ROW and triton_for(x):
         from fullduplex.kernels.gpu.hadamard import butterflies_gpu
 
         y = butterflies_gpu(x, rest).unflatten(-1, (matrix_KK.shape[0], rest))

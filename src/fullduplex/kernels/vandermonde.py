@@ -8,7 +8,9 @@ Axes: X any leading axes (they broadcast), N modes, L steps; I blocks of J steps
 The plain forms build the whole table a_n^l, X N L complex numbers. The fast forms write l = i J + j and
 a^l = (a^J)^i a^j, so that one real matrix product per block of modes does all the work. Modes are taken in blocks of
 about sqrt(L)/2, so beside inputs and outputs about 4 X L real numbers are held, whatever N is. The two small tables of
-powers are built in complex128 by doubling: a power of a rounded number is as wrong as its exponent is large.
+powers are built in complex128 by doubling: a power of a rounded number is as wrong as its exponent is large. Gradients are
+torch's own. On a GPU with Triton powers are made in registers, and the gradient of each sum is the other one
+(`fullduplex.kernels.gpu.vandermonde`).
 """
 
 import math
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
+from fullduplex.kernels.native.library import triton_for
 
 __all__ = [
     "gather_powers",
@@ -39,7 +42,7 @@ def unroll_powers(c_XN: Tensor, a_XN: Tensor, num_steps: int) -> Tensor:
         num_steps: L >= 0.
 
     Returns:
-        K_XL, real, of the precision of `c_XN`.
+        K_XL, real, of the precision of `c_XN`. Differentiable; on a GPU with Triton once.
 
     Raises:
         InputError: not complex, shapes that do not broadcast, or a negative length.
@@ -48,6 +51,10 @@ def unroll_powers(c_XN: Tensor, a_XN: Tensor, num_steps: int) -> Tensor:
     real = c_XN.real.dtype
     if num_steps == 0 or 0 in shape:
         return torch.zeros((*shape[:-1], num_steps), dtype=real, device=c_XN.device)
+    if triton_for(c_XN, a_XN):
+        from fullduplex.kernels.gpu.vandermonde import unroll_gpu
+
+        return unroll_gpu(c_XN.expand(shape), a_XN.expand(shape), num_steps)
     inner = math.isqrt(num_steps - 1) + 1
     outer = -(-num_steps // inner)
     total_XIJ: Tensor | None = None
@@ -70,7 +77,7 @@ def gather_powers(u_XL: Tensor, a_XN: Tensor) -> Tensor:
         a_XN: bases, complex.
 
     Returns:
-        h_XN, complex, of the precision of `u_XL`.
+        h_XN, complex, of the precision of `u_XL`. Differentiable; on a GPU with Triton once.
 
     Raises:
         InputError: `a_XN` is not complex or `u_XL` not real.
@@ -83,6 +90,10 @@ def gather_powers(u_XL: Tensor, a_XN: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(u_XL.shape[:-1], a_XN.shape[:-1])
     if num_steps == 0 or a_XN.shape[-1] == 0:
         return torch.zeros((*shape, a_XN.shape[-1]), dtype=kind, device=u_XL.device)
+    if triton_for(u_XL, a_XN):
+        from fullduplex.kernels.gpu.vandermonde import gather_gpu
+
+        return gather_gpu(u_XL.expand(*shape, num_steps), a_XN.expand(*shape, a_XN.shape[-1]))
     inner = math.isqrt(num_steps - 1) + 1
     outer = -(-num_steps // inner)
     # Zeros before the first input change nothing, and make every block whole.
