@@ -39,7 +39,7 @@ def cauchy_sums(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -
         S_XKL.
 
     Raises:
-        InputError: shapes do not fit, or not all of one complex dtype.
+        InputError: shapes do not fit, or not all of one complex dtype on one device.
     """
     _check(v_XKN, mu_XN, alpha_L, beta_L)
     return cast("Tensor", _CauchySums.apply(v_XKN, mu_XN, alpha_L, beta_L))
@@ -120,6 +120,6 @@ def _check(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Non
         raise InputError(
             f"cauchy_sums got v, mu, alpha, beta of shapes {shapes}; expected (..., K, N), (..., N), (L,), (L,)"
         )
-    if not v_XKN.is_complex() or len({tensor.dtype for tensor in tensors}) > 1:
-        kinds = ", ".join(str(tensor.dtype) for tensor in tensors)
-        raise InputError(f"cauchy_sums got dtypes {kinds}; expected one complex dtype for all four")
+    if not v_XKN.is_complex() or len({(tensor.dtype, tensor.device) for tensor in tensors}) > 1:
+        kinds = ", ".join(f"{tensor.dtype} on {tensor.device}" for tensor in tensors)
+        raise InputError(f"cauchy_sums got {kinds}; expected one complex dtype on one device for all four")
