@@ -118,8 +118,11 @@ def powers(at):
 RUNS = (scan, complex_scan, selective, duality, convolution, butterflies, cauchy_sums, cauchy_gradients, powers)
 
 
-@pytest.mark.parametrize("some", [3, 1], ids=["some", "one"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "some"),
+    [(torch.float32, 3), (torch.float64, 3), (torch.float32, 1)],
+    ids=["single", "double", "sizes-of-one"],
+)
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
 def test_kernel_compiles(run, dtype, some, compiled):
     def make(*shape, dtype=dtype):
