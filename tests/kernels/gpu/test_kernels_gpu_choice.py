@@ -57,7 +57,7 @@ def cases():
         "selective": (selective(selective_scan), selective(selective_scan_ref), (x, step, b, c, *system, noise(2, 5, 3), x)),
         "ssd": (ssd, ssd_ref, (*heads, noise(2, 4, 5, 3))),
         "conv": (causal_conv, causal_conv_ref, (x, noise(5, 4), noise(5), noise(2, 3, 5))),
-        "hadamard": (hadamard, hadamard_ref, (noise(3, 48),)),
+        "hadamard": (hadamard, hadamard_ref, (noise(3, 96),)),
         "cauchy": (of(cauchy_sums, *wave(9)), of(cauchy_sums_ref, *wave(9)), (complex_noise(2, 3, 5), complex_noise(2, 5) - 8)),
         "unroll": (of(unroll_powers, 70), of(unroll_powers_ref, 70), (complex_noise(2, 3, 7), turn)),
         "gather": (gather_powers, gather_powers_ref, (noise(2, 3, 70), turn)),
@@ -65,6 +65,11 @@ def cases():
 
 
 MODULES = {"scan": "recurrence", "selective": "recurrence", "unroll": "vandermonde", "gather": "vandermonde"}
+
+
+def test_rows_that_are_longer_than_a_program(monkeypatch):
+    monkeypatch.setattr("fullduplex.kernels.hadamard._LARGEST_ROW", 2)
+    test_forward_and_gradients("hadamard", monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["scan", "selective", "ssd", "conv", "hadamard", "cauchy", "unroll", "gather"])
