@@ -95,6 +95,7 @@ def test_a_sum_by_hand_and_a_pole():
         lambda v, mu, a, b: (v, mu, a[None], b[None]),
         lambda v, mu, a, b: (v.real, mu, a, b),
         lambda v, mu, a, b: (v, mu.to(torch.complex64), a, b),
+        lambda v, mu, a, b: (v, mu, a.to("meta"), b),
     ],
 )
 def test_bad_input_is_refused(bad):

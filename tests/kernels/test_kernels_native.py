@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,8 @@ def looked_for_again():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Compilers that hardly optimise: for tests of building, not of numbers at full speed."""
-    sets = tuple(tuple("-O1" if flag == "-O3" else flag for flag in flags) for flags in FLAG_SETS)
+    """Compilers that do not optimise: for tests of building and of numbers, not of speed."""
+    sets = tuple(tuple("-O0" if flag == "-O3" else flag for flag in flags) for flags in FLAG_SETS)
     monkeypatch.setattr("fullduplex.kernels.native.build.FLAG_SETS", sets)
 
 
@@ -132,6 +133,17 @@ def test_a_failing_compiler(tmp_path, caplog):
     assert load_native(tmp_path / "cache", broken) is None
     told = [record.message for record in caplog.records if "internal error" in record.message]
     assert len(told) == 1
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_compiler_that_hangs_is_ended(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    stuck = script(tmp_path / "cc", f'[ "$1" = --version ] || {{ echo $$ >> {tmp_path}/started; exec sleep 60; }}')
+    monkeypatch.setattr("fullduplex.kernels.native.build._TIMEOUT_S", 3.0)
+    assert load_native(tmp_path / "cache", stuck) is None
+    assert "TimeoutExpired" in caplog.text
+    started = (tmp_path / "started").read_text().split()
+    assert started and not any(Path(f"/proc/{each}").exists() for each in started)
     assert list((tmp_path / "cache").iterdir()) == []
 
 

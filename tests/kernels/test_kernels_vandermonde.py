@@ -131,7 +131,11 @@ def test_nothing_larger_than_the_result_is_ever_made(num_modes):
         lambda c, a: unroll_powers(c, a[:1].expand(3, -1), 5),
         lambda c, a: unroll_powers(c, a, -1),
         lambda c, a: unroll_powers(c[0, 0], a, 5),
+        lambda c, a: unroll_powers(c, a.to("meta"), 5),
         lambda c, a: gather_powers(c, a),
+        lambda c, a: gather_powers(c.real.to("meta"), a),
+        lambda c, a: gather_powers(c.real[0, 0], a),
+        lambda c, a: gather_powers(c.real[:1].expand(3, -1), a),
         lambda c, a: gather_powers(c.real, a.real),
     ],
 )

@@ -61,7 +61,7 @@ def test_the_kernel_is_that_of_the_dense_matrix(kind, order, num_steps):
     for _ in range(num_steps):
         expected.append(read_N @ x)
         x = dense.a_NN @ x
-    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-13 * np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", ["legt", "fout"])

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import has_triton, native_for
+from fullduplex.kernels.native.library import native_for, triton_for
 
 __all__ = ["cauchy_sums", "cauchy_sums_ref"]
 
@@ -39,7 +39,7 @@ def cauchy_sums(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -
         S_XKL.
 
     Raises:
-        InputError: shapes do not fit, or not all of one complex dtype.
+        InputError: shapes do not fit, or not all of one complex dtype on one device.
     """
     _check(v_XKN, mu_XN, alpha_L, beta_L)
     return cast("Tensor", _CauchySums.apply(v_XKN, mu_XN, alpha_L, beta_L))
@@ -64,7 +64,7 @@ class _CauchySums(torch.autograd.Function):
             lent = [_plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L)]
             compiled.run("cauchy", v_XKN.dtype, *lent, out_XKL, _sizes(v_XKN, alpha_L))
             return out_XKL
-        if v_XKN.is_cuda and v_XKN.numel() and alpha_L.numel() and has_triton():
+        if triton_for(v_XKN, alpha_L):
             from fullduplex.kernels.gpu.cauchy import cauchy_gpu
 
             return cauchy_gpu(v_XKN, mu_XN, alpha_L, beta_L)
@@ -84,7 +84,7 @@ class _CauchySums(torch.autograd.Function):
             made = torch.empty_like(lent[0]), torch.empty_like(lent[1])
             compiled.run("cauchy_backward", v_XKN.dtype, *lent, *made, _sizes(v_XKN, alpha_L))
             return *made, None, None
-        if not torch.is_grad_enabled() and v_XKN.is_cuda and v_XKN.numel() and alpha_L.numel() and has_triton():
+        if not torch.is_grad_enabled() and triton_for(v_XKN, alpha_L):
             from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu
 
             return *cauchy_backward_gpu(v_XKN, mu_XN, alpha_L, beta_L, g_XKL), None, None
@@ -120,6 +120,6 @@ def _check(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Non
         raise InputError(
             f"cauchy_sums got v, mu, alpha, beta of shapes {shapes}; expected (..., K, N), (..., N), (L,), (L,)"
         )
-    if not v_XKN.is_complex() or len({tensor.dtype for tensor in tensors}) > 1:
-        kinds = ", ".join(str(tensor.dtype) for tensor in tensors)
-        raise InputError(f"cauchy_sums got dtypes {kinds}; expected one complex dtype for all four")
+    if not v_XKN.is_complex() or len({(tensor.dtype, tensor.device) for tensor in tensors}) > 1:
+        kinds = ", ".join(f"{tensor.dtype} on {tensor.device}" for tensor in tensors)
+        raise InputError(f"cauchy_sums got {kinds}; expected one complex dtype on one device for all four")

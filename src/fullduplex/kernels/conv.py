@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, native_for, triton_for, unit_rows
 
 __all__ = ["causal_conv", "causal_conv_ref"]
 
@@ -43,7 +43,7 @@ def causal_conv(
     """
     _check(x_BTD, weight_DK, bias_D, past_BSD)
     num_steps, num_taps = x_BTD.shape[1], weight_DK.shape[1]
-    if x_BTD.is_cuda and x_BTD.is_floating_point() and num_steps and has_triton():
+    if x_BTD.is_floating_point() and triton_for(x_BTD):
         from fullduplex.kernels.gpu.conv import conv_gpu
 
         stream_BTD = torch.cat([past_BSD, x_BTD[:, max(0, num_steps - num_taps + 1) :]], dim=1)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import has_triton, native_for
+from fullduplex.kernels.native.library import native_for, triton_for
 
 __all__ = ["hadamard", "hadamard_matrix", "hadamard_ref", "hadamard_split"]
 
 _BASES = (1, 12, 20, 28)
-_LARGEST_ROW = 1 << 10  # of one program; longer rows stay with the torch butterflies
+_LARGEST_ROW = 1 << 10  # of one program on a GPU; longer rows are several, which a matrix joins
 
 
 def hadamard_split(size: int) -> tuple[int, int]:
@@ -119,11 +119,13 @@ class _Hadamard(torch.autograd.Function):
 
 def _butterflies(x: Tensor, matrix_KK: Tensor, rest: int) -> Tensor:
     """The torch path: log2 M additions and subtractions of halves, then the small matrix."""
-    if x.is_cuda and rest <= _LARGEST_ROW and has_triton():
+    if triton_for(x):
         from fullduplex.kernels.gpu.hadamard import butterflies_gpu
 
-        y = butterflies_gpu(x, rest).unflatten(-1, (matrix_KK.shape[0], rest))
-        return torch.einsum("kj,...jm->...km", matrix_KK, y).reshape(x.shape)
+        row = min(rest, _LARGEST_ROW)
+        matrix_JJ = torch.kron(matrix_KK.contiguous(), hadamard_matrix(rest // row).to(x))
+        y = butterflies_gpu(x, row).unflatten(-1, (matrix_JJ.shape[0], row))
+        return torch.einsum("kj,...jm->...km", matrix_JJ, y).reshape(x.shape)
     shape, y = x.shape, x.unflatten(-1, (matrix_KK.shape[0], rest))
     half = 1
     while half < rest:

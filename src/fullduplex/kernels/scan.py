@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, native_for, triton_for, unit_rows
 
 __all__ = ["linear_scan", "linear_scan_ref"]
 
@@ -122,7 +122,7 @@ def _scan(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> Tens
     compiled = native_for(a_BTD, b_BTD, h0_BD)
     if compiled is not None:
         return _scan_compiled(compiled, a_BTD, b_BTD, h0_BD, reverse=reverse)
-    if b_BTD.is_cuda and has_triton():
+    if triton_for(a_BTD, b_BTD, h0_BD):
         from fullduplex.kernels.gpu.recurrence import scan_gpu
 
         return scan_gpu(a_BTD, b_BTD, h0_BD, reverse=reverse)

@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, native_for, triton_for, unit_rows
 from fullduplex.kernels.scan import linear_scan
 
 __all__ = ["SelectiveSystem", "selective_scan", "selective_scan_ref"]
@@ -86,7 +86,7 @@ def selective_scan(
     wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (*tensors, h0_BDN))
     if compiled is not None and not wanted:
         return _forward(compiled, tensors, h0_BDN, None)
-    if x_BTD.is_cuda and h0_BDN.numel() and has_triton():
+    if triton_for(x_BTD, h0_BDN):
         return _forward_gpu(tensors, h0_BDN)
     path = _Tiles if compiled is None else _Compiled
     return cast("tuple[Tensor, Tensor]", path.apply(*tensors, h0_BDN))

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.native.library import Native, has_triton, native_for, unit_rows
+from fullduplex.kernels.native.library import Native, native_for, triton_for, unit_rows
 
 __all__ = ["segment_sums", "ssd", "ssd_ref"]
 
@@ -210,7 +210,7 @@ def _pass(roles: _Roles, l_BQH: Tensor, w_BQH: Tensor, s0_BHIJ: Tensor, out_BQHI
     compiled = native_for(out_BQHI)
     if compiled is not None:
         return _pass_compiled(compiled, roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI)
-    if out_BQHI.is_cuda and has_triton():
+    if triton_for(out_BQHI, s0_BHIJ):
         return _pass_gpu(roles, l_BQH, w_BQH, s0_BHIJ, out_BQHI)
     if roles.reverse:
         flipped = _Roles(v=roles.v.flip(1), k=roles.k.flip(1), q=roles.q.flip(1))

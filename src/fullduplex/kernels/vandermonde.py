@@ -8,7 +8,9 @@ Axes: X any leading axes (they broadcast), N modes, L steps; I blocks of J steps
 The plain forms build the whole table a_n^l, X N L complex numbers. The fast forms write l = i J + j and
 a^l = (a^J)^i a^j, so that one real matrix product per block of modes does all the work. Modes are taken in blocks of
 about sqrt(L)/2, so beside inputs and outputs about 4 X L real numbers are held, whatever N is. The two small tables of
-powers are built in complex128 by doubling: a power of a rounded number is as wrong as its exponent is large.
+powers are built in complex128 by doubling: a power of a rounded number is as wrong as its exponent is large. Gradients are
+torch's own. On a GPU with Triton powers are made in registers, and the gradient of each sum is the other one
+(`fullduplex.kernels.gpu.vandermonde`).
 """
 
 import math
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import InputError
+from fullduplex.kernels.native.library import triton_for
 
 __all__ = [
     "gather_powers",
@@ -39,15 +42,19 @@ def unroll_powers(c_XN: Tensor, a_XN: Tensor, num_steps: int) -> Tensor:
         num_steps: L >= 0.
 
     Returns:
-        K_XL, real, of the precision of `c_XN`.
+        K_XL, real, of the precision of `c_XN`. Differentiable; on a GPU with Triton once.
 
     Raises:
-        InputError: not complex, shapes that do not broadcast, or a negative length.
+        InputError: not complex, shapes that do not broadcast, two devices, or a negative length.
     """
     shape = _check("unroll_powers", c_XN, a_XN, num_steps)
     real = c_XN.real.dtype
     if num_steps == 0 or 0 in shape:
         return torch.zeros((*shape[:-1], num_steps), dtype=real, device=c_XN.device)
+    if triton_for(c_XN, a_XN):
+        from fullduplex.kernels.gpu.vandermonde import unroll_gpu
+
+        return unroll_gpu(c_XN.expand(shape), a_XN.expand(shape), num_steps)
     inner = math.isqrt(num_steps - 1) + 1
     outer = -(-num_steps // inner)
     total_XIJ: Tensor | None = None
@@ -70,19 +77,26 @@ def gather_powers(u_XL: Tensor, a_XN: Tensor) -> Tensor:
         a_XN: bases, complex.
 
     Returns:
-        h_XN, complex, of the precision of `u_XL`.
+        h_XN, complex, of the precision of `u_XL`. Differentiable; on a GPU with Triton once.
 
     Raises:
-        InputError: `a_XN` is not complex or `u_XL` not real.
+        InputError: `a_XN` is not complex or `u_XL` not real, or they are on two devices.
     """
-    _check("gather_powers", a_XN, a_XN, u_XL.shape[-1])
-    if u_XL.is_complex():
-        raise InputError(f"gather_powers got inputs of {u_XL.dtype}; expected real numbers")
+    _check("gather_powers", a_XN, a_XN, 0)
+    if not u_XL.is_floating_point() or u_XL.ndim == 0 or u_XL.device != a_XN.device:
+        raise InputError(
+            f"gather_powers got inputs of {u_XL.dtype}, shape {tuple(u_XL.shape)}, on {u_XL.device} and bases on "
+            f"{a_XN.device}; expected real numbers (..., L) on one device"
+        )
     num_steps = u_XL.shape[-1]
     real, kind = u_XL.dtype, u_XL.dtype.to_complex()
-    shape = torch.broadcast_shapes(u_XL.shape[:-1], a_XN.shape[:-1])
+    shape = _broadcast("gather_powers", u_XL.shape[:-1], a_XN.shape[:-1])
     if num_steps == 0 or a_XN.shape[-1] == 0:
         return torch.zeros((*shape, a_XN.shape[-1]), dtype=kind, device=u_XL.device)
+    if triton_for(u_XL, a_XN):
+        from fullduplex.kernels.gpu.vandermonde import gather_gpu
+
+        return gather_gpu(u_XL.expand(*shape, num_steps), a_XN.expand(*shape, a_XN.shape[-1]))
     inner = math.isqrt(num_steps - 1) + 1
     outer = -(-num_steps // inner)
     # Zeros before the first input change nothing, and make every block whole.
@@ -141,14 +155,20 @@ def _blocks(num_modes: int, num_steps: int) -> Iterator[slice]:
 def _check(name: str, c_XN: Tensor, a_XN: Tensor, num_steps: int) -> torch.Size:
     if not (c_XN.is_complex() and a_XN.is_complex()) or c_XN.ndim == 0 or a_XN.ndim == 0:
         raise InputError(f"{name} got {c_XN.dtype} and {a_XN.dtype}; expected complex tensors of shape (..., N)")
+    if c_XN.device != a_XN.device:
+        raise InputError(f"{name} got tensors on {c_XN.device} and {a_XN.device}; expected one device")
     if num_steps < 0:
         raise InputError(f"{name} got a length of {num_steps}; expected 0 or more")
-    try:
-        shape = torch.broadcast_shapes(c_XN.shape, a_XN.shape)
-    except RuntimeError:
-        shape = None
-    if shape is None or c_XN.shape[-1] != a_XN.shape[-1]:
-        raise InputError(
-            f"{name} got shapes {tuple(c_XN.shape)} and {tuple(a_XN.shape)}; expected (..., N) that broadcast"
-        )
+    shape = _broadcast(name, c_XN.shape, a_XN.shape)
+    if c_XN.shape[-1] != a_XN.shape[-1]:
+        raise InputError(f"{name} got {c_XN.shape[-1]} weights and {a_XN.shape[-1]} bases; expected one of each a mode")
     return shape
+
+
+def _broadcast(name: str, first: torch.Size, second: torch.Size) -> torch.Size:
+    try:
+        return torch.broadcast_shapes(first, second)
+    except RuntimeError as error:
+        raise InputError(
+            f"{name} got shapes {tuple(first)} and {tuple(second)}; expected axes that broadcast"
+        ) from error

@@ -6,12 +6,12 @@ arguments are those of `fullduplex.kernels.cauchy.cauchy_sums`, already checked.
 """
 
 import math
-from typing import Any
 
-import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
+
+from fullduplex.kernels.gpu.launch import launch, plain
 
 __all__ = ["cauchy_backward_gpu", "cauchy_gpu"]
 
@@ -29,7 +29,7 @@ def _entry(mu_re, mu_im, alpha_re, alpha_im, beta_re, beta_im):
 
 @triton.jit
 def _sums_kernel(v, mu, alpha, beta, out, num_sums, num_modes, num_nodes, block: tl.constexpr):  # noqa: PLR0913
-    row, sum_at = tl.program_id(0), tl.program_id(1)
+    row, sum_at = tl.program_id(0).to(tl.int64), tl.program_id(1)
     lane = tl.program_id(2) * block + tl.arange(0, block)
     inside = lane < num_nodes
     last = 2 * tl.minimum(lane, num_nodes - 1)
@@ -52,7 +52,7 @@ def _backward_kernel(  # noqa: PLR0913
     v, mu, alpha, beta, g, dv, dmu, num_sums, num_modes, num_nodes, modes: tl.constexpr, nodes: tl.constexpr
 ):
     """dv_kn = sum_l g_kl conj(h_nl) and dmu_n = sum_kl g_kl conj(v_kn beta_l h_nl^2)."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     n = tl.program_id(1) * modes + tl.arange(0, modes)
     inside = n < num_modes
     mode = mu + 2 * (
@@ -90,19 +90,14 @@ def _backward_kernel(  # noqa: PLR0913
     tl.store(dmu + 2 * (row * num_modes + n) + 1, dmu_im, mask=inside)
 
 
-def _pairs(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor.resolve_conj().resolve_neg().contiguous())
-
-
 def cauchy_gpu(v_XKN: Tensor, mu_XN: Tensor, alpha_L: Tensor, beta_L: Tensor) -> Tensor:
     """S_XKL = sum_n v_kn / (alpha_l - mu_n beta_l)."""
     *lead, num_sums, num_modes = v_XKN.shape
     num_nodes = alpha_L.shape[0]
     out_XKL = v_XKN.new_empty(*lead, num_sums, num_nodes)
     grid = (math.prod(lead), num_sums, triton.cdiv(num_nodes, _NODES))
-    launch: Any = _sums_kernel
-    lent = [_pairs(each) for each in (v_XKN, mu_XN, alpha_L, beta_L)]
-    launch[grid](*lent, torch.view_as_real(out_XKL), num_sums, num_modes, num_nodes, _NODES)
+    lent = [plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L, out_XKL)]
+    launch(_sums_kernel, grid, *lent, num_sums, num_modes, num_nodes, _NODES)
     return out_XKL
 
 
@@ -113,8 +108,6 @@ def cauchy_backward_gpu(
     *lead, num_sums, num_modes = v_XKN.shape
     dv_XKN, dmu_XN = v_XKN.new_empty(v_XKN.shape), mu_XN.new_empty(mu_XN.shape)
     grid = (math.prod(lead), triton.cdiv(num_modes, _MODES))
-    launch: Any = _backward_kernel
-    lent = [_pairs(each) for each in (v_XKN, mu_XN, alpha_L, beta_L, g_XKL)]
-    made = torch.view_as_real(dv_XKN), torch.view_as_real(dmu_XN)
-    launch[grid](*lent, *made, num_sums, num_modes, alpha_L.shape[0], _MODES, _NODES)
+    lent = [plain(each) for each in (v_XKN, mu_XN, alpha_L, beta_L, g_XKL, dv_XKN, dmu_XN)]
+    launch(_backward_kernel, grid, *lent, num_sums, num_modes, alpha_L.shape[0], _MODES, _NODES)
     return dv_XKN, dmu_XN

@@ -13,6 +13,8 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullduplex.kernels.gpu.launch import launch, plain
+
 __all__ = ["conv_gpu"]
 
 _STEPS, _CHANNELS = 32, 32
@@ -22,8 +24,8 @@ _STEPS, _CHANNELS = 32, 32
 def _conv_kernel(  # noqa: PLR0913
     x, weight, bias, past, out, num_steps, width, num_taps, silu: tl.constexpr, steps: tl.constexpr, lanes: tl.constexpr
 ):
-    row = tl.program_id(0)
-    t = tl.program_id(1) * steps + tl.arange(0, steps)[:, None]
+    t = tl.program_id(0) * steps + tl.arange(0, steps)[:, None]
+    row = tl.program_id(1).to(tl.int64)
     d = tl.program_id(2) * lanes + tl.arange(0, lanes)[None, :]
     inside = (t < num_steps) & (d < width)
     total = tl.load(bias + d, mask=d < width, other=0.0) + tl.zeros((steps, lanes), bias.dtype.element_ty)
@@ -40,12 +42,11 @@ def _conv_kernel(  # noqa: PLR0913
 
 
 def _run(x_BTD: Tensor, weight_DK: Tensor, bias_D: Tensor, past_BSD: Tensor, *, silu: bool) -> Tensor:
-    given = [each.contiguous() for each in (x_BTD, weight_DK, bias_D, past_BSD)]
+    given = [plain(each) for each in (x_BTD, weight_DK, bias_D, past_BSD)]
     batch, num_steps, width = x_BTD.shape
     out_BTD = torch.empty_like(given[0])
-    grid = (batch, triton.cdiv(num_steps, _STEPS), triton.cdiv(width, _CHANNELS))
-    launch: Any = _conv_kernel
-    launch[grid](*given, out_BTD, num_steps, width, weight_DK.shape[1], silu, _STEPS, _CHANNELS)
+    grid = (triton.cdiv(num_steps, _STEPS), batch, triton.cdiv(width, _CHANNELS))
+    launch(_conv_kernel, grid, *given, out_BTD, num_steps, width, weight_DK.shape[1], silu, _STEPS, _CHANNELS)
     return out_BTD
 
 

@@ -3,12 +3,12 @@
 Importing this module needs Triton.
 """
 
-from typing import Any
-
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
+
+from fullduplex.kernels.gpu.launch import launch, plain
 
 __all__ = ["butterflies_gpu"]
 
@@ -26,9 +26,8 @@ def _butterflies_kernel(x, out, size: tl.constexpr, stages: tl.constexpr):
 
 def butterflies_gpu(x: Tensor, size: int) -> Tensor:
     """H_M on each run of M = `size` numbers of the last axis, without the scale; M is a power of two that divides it."""
-    x = x.contiguous()
+    x = plain(x)
     out = torch.empty_like(x)
     if x.numel():
-        launch: Any = _butterflies_kernel
-        launch[(x.numel() // size,)](x, out, size, size.bit_length() - 1)
+        launch(_butterflies_kernel, (x.numel() // size,), x, out, size, size.bit_length() - 1)
     return out

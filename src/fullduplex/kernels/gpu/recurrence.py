@@ -14,6 +14,8 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullduplex.kernels.gpu.launch import launch, plain
+
 __all__ = ["scan_gpu", "selective_gpu"]
 
 _BLOCK = 64
@@ -22,7 +24,7 @@ _TILE = 64  # steps whose states are made again at once on the way back
 
 @triton.jit
 def _scan_kernel(a, b, h0, out, num_steps, width, reverse: tl.constexpr, block: tl.constexpr):
-    row, lane = tl.program_id(0), tl.program_id(1) * block + tl.arange(0, block)
+    row, lane = tl.program_id(0).to(tl.int64), tl.program_id(1) * block + tl.arange(0, block)
     inside = lane < width
     h = tl.load(h0 + row * width + lane, mask=inside, other=0.0)
     for i in range(num_steps):
@@ -35,7 +37,7 @@ def _scan_kernel(a, b, h0, out, num_steps, width, reverse: tl.constexpr, block: 
 @triton.jit
 def _complex_scan_kernel(a, b, h0, out, num_steps, width, reverse: tl.constexpr, block: tl.constexpr):
     """As `_scan_kernel`; every number is two neighbours, real and imaginary part."""
-    row, lane = tl.program_id(0), tl.program_id(1) * block + tl.arange(0, block)
+    row, lane = tl.program_id(0).to(tl.int64), tl.program_id(1) * block + tl.arange(0, block)
     inside = lane < width
     at = 2 * (row * width + lane)
     h_re = tl.load(h0 + at, mask=inside, other=0.0)
@@ -57,12 +59,9 @@ def scan_gpu(a_BTD: Tensor, b_BTD: Tensor, h0_BD: Tensor, *, reverse: bool) -> T
     batch, num_steps, width = b_BTD.shape
     out_BTD = torch.empty(b_BTD.shape, dtype=b_BTD.dtype, device=b_BTD.device)
     grid = (batch, triton.cdiv(width, _BLOCK))
-    given = [tensor.resolve_conj().contiguous() for tensor in (a_BTD, b_BTD, h0_BD)]
-    launch: Any = _scan_kernel
-    if b_BTD.is_complex():
-        launch, given = _complex_scan_kernel, [torch.view_as_real(tensor) for tensor in given]
-    told = torch.view_as_real(out_BTD) if b_BTD.is_complex() else out_BTD
-    launch[grid](*given, told, num_steps, width, reverse, _BLOCK)
+    kernel = _complex_scan_kernel if b_BTD.is_complex() else _scan_kernel
+    lent = [plain(each) for each in (a_BTD, b_BTD, h0_BD, out_BTD)]
+    launch(kernel, grid, *lent, num_steps, width, reverse, _BLOCK)
     return out_BTD
 
 
@@ -71,7 +70,7 @@ def _selective_kernel(  # noqa: PLR0913
     x, step, b, c, rate, skip, h0, y, h_last, kept, num_steps, width, order,
     keep: tl.constexpr, tile: tl.constexpr, block: tl.constexpr, states: tl.constexpr,
 ):  # fmt: skip
-    row, lane = tl.program_id(0), tl.program_id(1) * block + tl.arange(0, block)
+    row, lane = tl.program_id(0).to(tl.int64), tl.program_id(1) * block + tl.arange(0, block)
     n, inside = tl.arange(0, states), lane < width
     both = inside[:, None] & (n < order)[None, :]
     at_state = lane[:, None] * order + n[None, :]
@@ -99,7 +98,7 @@ def _selective_backward_kernel(  # noqa: PLR0913
 ):  # fmt: skip
     # l_t = c_t dy_t + a_{t+1} l_{t+1} from the last step to the first. The states in front of each step are made again,
     # a tile at a time, into `before`, which is small; db and dc are one part for each block of features.
-    row, part = tl.program_id(0), tl.program_id(1)
+    row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     lane, n = part * block + tl.arange(0, block), tl.arange(0, states)
     inside = lane < width
     both = inside[:, None] & (n < order)[None, :]
@@ -161,15 +160,14 @@ class _SelectiveGpu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        lent = [each.contiguous() for each in inputs]
+        lent = [plain(each) for each in inputs]
         x_BTD, h0_BDN = lent[0], lent[-1]
         (batch, num_steps, width), order = x_BTD.shape, h0_BDN.shape[2]
         keep = any(ctx.needs_input_grad)
         kept = h0_BDN.new_empty(batch, triton.cdiv(num_steps, _TILE) if keep else 0, width, order)
         y_BTD, h_BDN = torch.empty_like(x_BTD), torch.empty_like(h0_BDN)
         states, block, grid = _shape(batch, width, order)
-        launch: Any = _selective_kernel
-        launch[grid](*lent, y_BTD, h_BDN, kept, num_steps, width, order, keep, _TILE, block, states)
+        launch(_selective_kernel, grid, *lent, y_BTD, h_BDN, kept, num_steps, width, order, keep, _TILE, block, states)
         ctx.save_for_backward(*lent[:-1], kept)
         return y_BTD, h_BDN
 
@@ -178,7 +176,7 @@ class _SelectiveGpu(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]: the decorator hides the names
         ctx: Any, *grad_outputs: Tensor
     ) -> tuple[Tensor, ...]:
-        dy_BTD, dh_BDN = (each.contiguous() for each in grad_outputs)
+        dy_BTD, dh_BDN = (plain(each) for each in grad_outputs)
         *lent, kept = ctx.saved_tensors
         (batch, num_steps, width), order = dy_BTD.shape, dh_BDN.shape[2]
         states, block, grid = _shape(batch, width, order)
@@ -188,8 +186,8 @@ class _SelectiveGpu(torch.autograd.Function):
         db, dc = (new(grid[1], batch, num_steps, order) for _ in range(2))
         drate, dskip, dh0_BDN = new(batch, width, order), new(batch, width), torch.empty_like(dh_BDN)
         out = (dx_BTD, dstep_BTD, db, dc, drate, dskip, dh0_BDN)
-        launch: Any = _selective_backward_kernel
-        launch[grid](*lent, kept, dy_BTD, dh_BDN, before, *out, num_steps, width, order, _TILE, block, states)
+        tensors = (*lent, kept, dy_BTD, dh_BDN, before, *out)
+        launch(_selective_backward_kernel, grid, *tensors, num_steps, width, order, _TILE, block, states)
         return dx_BTD, dstep_BTD, db.sum(0), dc.sum(0), drate.sum(0), dskip.sum(0), dh0_BDN
 
 

@@ -7,12 +7,13 @@ read once for every block of values. Importing this module needs Triton; argumen
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
+
+from fullduplex.kernels.gpu.launch import launch, plain
 
 __all__ = ["Pass", "pass_gpu"]
 
@@ -24,7 +25,7 @@ def _pass_kernel(  # noqa: PLR0913
     v, k, q, decay, w, s0, out, end, num_steps, heads, v_heads, k_heads, q_heads, width, order,
     reverse: tl.constexpr, values: tl.constexpr, keys: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(0) // heads, tl.program_id(0) % heads
+    row, head = (tl.program_id(0) // heads).to(tl.int64), tl.program_id(0) % heads
     i = tl.program_id(1) * values + tl.arange(0, values)
     j = tl.arange(0, keys)
     in_i, in_j = i < width, j < order
@@ -57,13 +58,13 @@ class Pass:
 def pass_gpu(given: Pass) -> tuple[Tensor, Tensor]:
     """out_BQHI, and the state after the last step of this direction."""
     v, k, q, decay, weight, state = (
-        each.contiguous() for each in (given.v, given.k, given.q, given.decay_BQH, given.weight_BQH, given.state_BHIJ)
+        plain(each) for each in (given.v, given.k, given.q, given.decay_BQH, given.weight_BQH, given.state_BHIJ)
     )
     batch, num_steps, heads = decay.shape
     width, order = v.shape[3], k.shape[3]
     out, end = v.new_empty(batch, num_steps, heads, width), torch.empty_like(state)
     sizes = (num_steps, heads, v.shape[2], k.shape[2], q.shape[2], width, order)
     grid = (batch * heads, triton.cdiv(width, _VALUES))
-    launch: Any = _pass_kernel
-    launch[grid](v, k, q, decay, weight, state, out, end, *sizes, given.reverse, _VALUES, triton.next_power_of_2(order))
+    tensors = (v, k, q, decay, weight, state, out, end)
+    launch(_pass_kernel, grid, *tensors, *sizes, given.reverse, _VALUES, triton.next_power_of_2(order))
     return out, end

@@ -1,23 +1,25 @@
-"""From the C sources beside this file to a shared library in a cache, once for a machine.
+"""From the C sources beside this file to a shared library in a cache, once for a machine; both precisions at the same time.
 
 The library's name is a digest of everything that decides its bytes: sources, compiler and its version, flags, processor.
 A new version therefore never meets an old library, and a cache on a shared disk never hands one processor the code of
-another. The file is written beside its place and takes its name in one step, so two processes, or two threads, may build at
-once.
+another. The file is written in a folder beside its place and takes its name in one step, so two processes, or two threads,
+may build at once.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import threading
+import tempfile
 from pathlib import Path
 
 __all__ = ["FLAG_SETS", "build", "cache_folder", "find_compiler", "library_name"]
 
 SOURCES = Path(__file__).parent
-_BASE = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
+_UNITS = ("single", "double")
+_BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 # The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
 # -ffast-math: it may drop NaN and reorder the sums whose equality the tests promise.
 FLAG_SETS = (
@@ -27,7 +29,7 @@ FLAG_SETS = (
     (*_BASE, "-fopenmp"),
     _BASE,
 )
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 600.0  # a guard against a compiler that hangs; on a crowded machine a healthy one has needed two minutes
 
 
 def cache_folder() -> Path:
@@ -68,29 +70,46 @@ def build(compiler: str, folder: Path) -> tuple[Path | None, str]:
         if target.is_file():
             return target, "found in the cache"
         folder.mkdir(parents=True, exist_ok=True)
-        neighbour = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        try:
-            problem = _compile(compiler, neighbour)
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            made = Path(beside) / target.name
+            problem = _compile(compiler, made)
             if problem is not None:
                 return None, f"{compiler} failed: {problem}"
-            neighbour.replace(target)
-        finally:
-            neighbour.unlink(missing_ok=True)
+            made.replace(target)
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"{type(error).__name__}: {error}"
     return target, f"compiled with {compiler}"
 
 
 def _compile(compiler: str, target: Path) -> str | None:
-    """Compile to `target`; None, or the first line of what the compiler said about the plainest flags."""
+    """Compile to `target`, objects beside it; None, or the first line of what the compiler said about the plainest flags."""
     said = ""
+    objects = {name: str(target.with_name(f"{name}.o")) for name in _UNITS}
     for flags in FLAG_SETS:
-        command = [compiler, *flags, "-o", str(target), str(SOURCES / "fullduplex.c"), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-        if done.returncode == 0:
+        units = [(*flags, "-c", "-o", made, str(SOURCES / f"{name}.c")) for name, made in objects.items()]
+        linking = (*flags, "-shared", "-o", str(target), *objects.values(), "-lm")
+        said = _run(compiler, units) or _run(compiler, [linking])
+        if not said:
             return None
-        said = done.stderr.strip() or f"status {done.returncode}"
     return said.splitlines()[0]
+
+
+def _run(compiler: str, commands: list[tuple[str, ...]]) -> str:
+    """Run them side by side; what the first that failed said, or nothing."""
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                subprocess.Popen([compiler, *each], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            )
+            for each in commands
+        ]
+        for each in running:
+            stack.callback(each.kill)  # nothing, if it has ended
+        told = [each.communicate(timeout=_TIMEOUT_S)[1] for each in running]
+    failed = (
+        text.strip() or f"status {each.returncode}" for each, text in zip(running, told, strict=True) if each.returncode
+    )
+    return next(failed, "")
 
 
 def _processor() -> str:

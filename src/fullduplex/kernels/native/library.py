@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fullduplex.kernels.native.build import build, cache_folder, find_compiler
 
-__all__ = ["Native", "forget_native", "has_triton", "load_native", "native", "native_for", "unit_rows"]
+__all__ = ["Native", "forget_native", "load_native", "native", "native_for", "triton_for", "unit_rows"]
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = {
@@ -88,10 +88,9 @@ def native_for(*tensors: Tensor | None) -> Native | None:
     return None
 
 
-@functools.cache
-def has_triton() -> bool:
-    """Whether the kernels of `fullduplex.kernels.gpu` can be imported."""
-    return importlib.util.find_spec("triton") is not None
+def triton_for(*tensors: Tensor) -> bool:
+    """Whether the kernels of `fullduplex.kernels.gpu` can be imported and read all these tensors, none of them empty."""
+    return all(each.is_cuda and each.dtype in _SUFFIX and each.numel() for each in tensors) and _has_triton()
 
 
 def unit_rows(tensor: Tensor) -> Tensor:
@@ -119,6 +118,11 @@ def load_native(folder: Path, compiler: str | None) -> Native | None:
         return _refused(f"{path.name} cannot be loaded: {error}")
     _LOG.info("compiled kernels: %s, %s", path.name, how)
     return library
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 @functools.cache

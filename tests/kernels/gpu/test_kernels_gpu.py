@@ -1,7 +1,5 @@
 """The Triton path: on a GPU where there is one, else in Triton's interpreter where it is asked for, else not at all."""
 
-import os
-
 import pytest
 
 pytest.importorskip("torch")
@@ -14,23 +12,16 @@ from fullduplex.kernels.cauchy import cauchy_sums_ref
 from fullduplex.kernels.conv import causal_conv_ref
 from fullduplex.kernels.hadamard import hadamard_matrix
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
-from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
+from fullduplex.kernels.selective import SelectiveSystem, selective_scan_ref
+from kernels.gpu.device import complex_noise, need_device, noise
 
-pytest.importorskip("triton", reason="Triton is not installed")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-if not (torch.cuda.is_available() or INTERPRETED):
-    pytest.skip("no GPU here; TRITON_INTERPRET=1 runs these tests in Triton's interpreter", allow_module_level=True)
-DEVICE = "cpu" if INTERPRETED else "cuda"
+need_device()
 
 from fullduplex.kernels.gpu import recurrence  # noqa: E402
 from fullduplex.kernels.gpu.cauchy import cauchy_backward_gpu, cauchy_gpu  # noqa: E402
 from fullduplex.kernels.gpu.conv import conv_gpu  # noqa: E402
 from fullduplex.kernels.gpu.hadamard import butterflies_gpu  # noqa: E402
 from fullduplex.kernels.gpu.recurrence import scan_gpu, selective_gpu  # noqa: E402
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "backward"])
@@ -112,38 +103,6 @@ def test_butterflies_equal_the_matrix(size, dtype):
     torch.testing.assert_close(butterflies_gpu(x, size), expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="the choice of path is by device: it takes a GPU")
-def test_gpu_tensors_take_this_path_with_gradients():
-    a, b, h0 = (each.requires_grad_() for each in (noise(2, 70, 9).sigmoid(), noise(2, 70, 9), noise(2, 9)))
-    for got, wanted in zip(
-        torch.autograd.grad(linear_scan(a, b, h0).square().sum(), (a, b, h0)),
-        torch.autograd.grad(linear_scan_ref(a, b, h0).square().sum(), (a, b, h0)),
-        strict=True,
-    ):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-    system = SelectiveSystem(-noise(9, 4).exp(), noise(9), noise(9))
-    tensors = (
-        noise(2, 50, 9),
-        noise(2, 50, 9),
-        noise(2, 50, 4),
-        noise(2, 50, 4),
-        system,
-        noise(2, 9, 4),
-        noise(2, 50, 9),
-    )
-    leaves = [each.clone().requires_grad_() for each in (*tensors[:4], *tensors[5:])]
-    lent = (*leaves[:4], system, *leaves[4:])
-    for got, wanted in zip(
-        torch.autograd.grad(selective_scan(*lent)[0].square().sum(), leaves),
-        torch.autograd.grad(selective_scan_ref(*lent)[0].square().sum(), leaves),
-        strict=True,
-    ):
-        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
-    with torch.no_grad():
-        for got, wanted in zip(selective_scan(*tensors), selective_scan_ref(*tensors), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("silu", [False, True], ids=["plain", "silu"])
 @pytest.mark.parametrize(
     ("shape", "taps"), [((2, 9, 5), 4), ((1, 1, 40), 3), ((2, 70, 33), 4), ((1, 2, 3), 1)], ids=str
@@ -166,17 +125,13 @@ def test_convolution_equals_reference_both_ways(shape, taps, silu):
     torch.testing.assert_close(conv_gpu(*single, silu=silu), expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def complex_noise(*shape, seed=0):
-    return torch.complex(noise(*shape, seed=seed), noise(*shape, seed=seed + 50)).to(torch.complex128)
-
-
 @pytest.mark.parametrize(
     ("lead", "sums", "modes", "nodes"), [((), 1, 3, 5), ((2,), 4, 17, 130), ((2, 3), 2, 5, 9)], ids=str
 )
 def test_cauchy_sums_equal_reference_both_ways(lead, sums, modes, nodes):
     v = complex_noise(*lead, sums, modes).requires_grad_()
     mu = (complex_noise(*lead, modes, seed=1) - 8).requires_grad_()
-    z = torch.polar(torch.ones(nodes), torch.linspace(0, 6, nodes)).to(torch.complex128).to(DEVICE)
+    z = torch.polar(torch.ones(nodes), torch.linspace(0, 6, nodes)).to(mu)
     alpha, beta = 1 - z, (1 + z) / 2
     expected = cauchy_sums_ref(v, mu, alpha, beta)
     torch.testing.assert_close(cauchy_gpu(v, mu, alpha, beta), expected.detach(), rtol=1e-12, atol=1e-12)
