@@ -8,6 +8,7 @@ longest beginning any other one has read. One lock is held per token, so replies
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +33,20 @@ class LlamaBrain:
     """A chat model in a GGUF file. See `fullduplex.lm.brain.Brain` for what the methods promise."""
 
     def __init__(
-        self, path: str | Path, *, threads: int | Callable[[], int] = 1, context: int = 4096, slots: int = 8
+        self,
+        path: str | Path,
+        *,
+        threads: int | Callable[[], AbstractContextManager[int]] = 1,
+        context: int = 4096,
+        slots: int = 8,
     ) -> None:
         """Load the model at `path`.
 
         Args:
             path: a GGUF file.
             threads: threads of one decode; 1 is fastest when the other core is busy with sound. A function is asked
-                before every decode. What the model says does not depend on it.
+                before every decode for as many as may be used inside its context. What the model says does not depend
+                on it.
             context: tokens in the cache. One conversation may use them all; others are then read again later.
             slots: conversations kept at once; the least recently used one makes way.
 
@@ -50,7 +57,7 @@ class LlamaBrain:
         self._table = SlotTable(slots)
         fixed = threads if isinstance(threads, int) else 1
         self._engine = Engine(Path(path), threads=fixed, context=context, sequences=slots)
-        self._ask_threads = None if isinstance(threads, int) else threads
+        self._lease = (lambda: nullcontext(fixed)) if isinstance(threads, int) else threads
         self._lock = threading.RLock()
         self._end_tokens = self._engine.turn_end_tokens()
 
@@ -218,10 +225,10 @@ class LlamaBrain:
                 if cancelled():
                     raise InterruptedError
                 last = logits and len(slot.tokens) + len(chunk) == len(tokens)
-                if self._ask_threads is not None:
-                    self._engine.use_threads(self._ask_threads())
-                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last):
-                    self._evict(key)
+                with self._lease() as threads:
+                    self._engine.use_threads(threads)
+                    while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last):
+                        self._evict(key)
                 slot.tokens += chunk
         finally:
             self._engine.remove(slot.sequence, len(slot.tokens))  # half of an interrupted batch may be in

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -113,7 +114,7 @@ def open_brain(config: PartsConfig) -> Brain:
         return open_student(Path(name).expanduser(), config)
     else:
         file = quick_file(name) if name in QUICKENED else model_file(name)
-    threads = config.threads or _free_threads
+    threads = config.threads or _free_cores
     return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
 
 
@@ -149,8 +150,8 @@ def open_student(file: Path, config: PartsConfig) -> Brain:
     return StudentBrain(read_student(read_gguf(teacher), file), words, conversations=config.conversations)
 
 
-def _free_threads() -> int:
-    return min(CORES.free(), _MOST_THREADS)
+def _free_cores() -> AbstractContextManager[int]:
+    return CORES.lease(_MOST_THREADS)
 
 
 def _model_file(name: str) -> Path:
