@@ -25,9 +25,10 @@ from fullduplex.forecast import metrics
 from fullduplex.forecast.backtest import Prepared, prepare
 from fullduplex.forecast.baselines import Base, naive2
 from fullduplex.forecast.epochs import EpochsConfig
+from fullduplex.forecast.fitted import FittedNetwork
 from fullduplex.forecast.series import read_ragged_rows, read_series
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
-from fullduplex.forecast.timemixer.fit import FittedTimeMixer, TimeMixerForecaster
+from fullduplex.forecast.timemixer.fit import TimeMixerForecaster
 from fullduplex.forecast.timemixer.panel import PanelConfig, fit_panel, newest_contexts
 from fullduplex.forecast.windows import ETT_HOURLY, cut_windows, split_by_share
 
@@ -48,7 +49,7 @@ def read(part: str, data: Path) -> Prepared:
     return prepare(rates, split_by_share(len(rates)))
 
 
-def fitted_with(prepared: Prepared, base: Base, epochs: int, peak_lr: float, seed: int) -> FittedTimeMixer:
+def fitted_with(prepared: Prepared, base: Base, epochs: int, peak_lr: float, seed: int) -> FittedNetwork:
     """Train; the fit sees training and validation rows only."""
     return TimeMixerForecaster(
         config=TimeMixerConfig(context=96, horizon=HORIZON, num_channels=1, base=base),
@@ -56,7 +57,7 @@ def fitted_with(prepared: Prepared, base: Base, epochs: int, peak_lr: float, see
     ).fit(prepared.history)
 
 
-def test_errors(fitted: FittedTimeMixer, prepared: Prepared) -> tuple[float, float, int]:
+def test_errors(fitted: FittedNetwork, prepared: Prepared) -> tuple[float, float, int]:
     """MSE, MAE and count over all test windows."""
     seen_NLC, target_NHC = cut_windows(prepared.scaled_TC[prepared.split.past - 96 :], 96, HORIZON)
     made_NHC = fitted.predict(seen_NLC)

@@ -4,12 +4,15 @@ Prints one JSON line. Peers: our own double loop over the cells, and V independe
 mambapy (`pip install 'fullduplex[peers]'`), all of them in one batch. All measured in turns in this run.
 
     python benchmarks/forecast/chimera.py
+    python benchmarks/forecast/chimera.py --columns 1000000    # a long stream only: the memory held on the way
 """
 
+import argparse
 import importlib.util
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +118,29 @@ def measure_stream(generator: torch.Generator) -> dict[str, float]:
     return figures
 
 
+def measure_memory(num_columns: int, generator: torch.Generator) -> dict[str, float]:
+    """The same layer fed column after column: what the process holds at eleven points, the first after a hundredth."""
+    layer = Chimera(ChimeraConfig(width=STREAM_D, expand=1, order=STREAM_N), STREAM_V, generator=generator)
+    x_TBVD = torch.randn(NUM_COLUMNS, 1, STREAM_V, STREAM_D, generator=generator)
+    looks = {round(num_columns * tenth / 10) for tenth in range(1, 11)} | {max(1, num_columns // 100)}
+    figures: dict[str, float] = {}
+    state, start_s = layer.init(1), time.process_time()
+    with torch.no_grad():
+        for t in range(1, num_columns + 1):
+            _, state = layer.step(x_TBVD[t % NUM_COLUMNS], state)
+            if t in looks:
+                figures[f"resident_mb_at_{t}"] = round(resident_bytes() / 2**20, 2)
+                print(f"{t} of {num_columns} columns, {figures[f'resident_mb_at_{t}']} MB", file=sys.stderr)
+    assert all(bool(torch.isfinite(grid.h1_BVN).all()) for grid in state.grids)
+    held_mb = list(figures.values())
+    busy_ms = 1e3 * (time.process_time() - start_s)
+    return {
+        **figures,
+        "growth_mb": round(held_mb[-1] - held_mb[0], 2),
+        "column_busy_mean_ms": round(busy_ms / num_columns, 3),
+    }
+
+
 def resident_bytes() -> int:
     """Memory of this process; 0 where the system does not say."""
     try:
@@ -126,17 +152,31 @@ def resident_bytes() -> int:
 
 def main() -> None:
     """Measure and print the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--columns", type=int, help="stream so many columns and tell the memory; nothing else is measured"
+    )
+    num_columns: int | None = parser.parse_args().columns
     torch.set_num_threads(1)
     start_s = time.perf_counter()
     generator = torch.Generator().manual_seed(0)
-    figures = measure_scan(generator) | measure_lengths(generator) | measure_stream(generator)
+    if num_columns is None:
+        figures = measure_scan(generator) | measure_lengths(generator) | measure_stream(generator)
+    else:
+        figures = measure_memory(num_columns, generator)
     record = Record(
         name="chimera",
         seed=0,
         data_hash="",
         figures=figures,
         seconds_s=round(time.perf_counter() - start_s, 2),
-        config={"scan": "B8 T1024 V16 N16", "dtype": "float32", "torch": torch.__version__, "num_threads": 1},
+        config={
+            "scan": "B8 T1024 V16 N16",
+            "stream": f"V{STREAM_V} N{STREAM_N} D{STREAM_D}, {num_columns or NUM_COLUMNS} columns",
+            "dtype": "float32",
+            "torch": torch.__version__,
+            "num_threads": 1,
+        },
     )
     print(record.to_json())
 

@@ -25,9 +25,10 @@ from fullduplex.forecast.backtest import Forecaster, Prepared, backtest, prepare
 from fullduplex.forecast.baselines import Base, LinearForecaster, SeasonalNaive
 from fullduplex.forecast.chimera.classify import ChimeraClassifier, ClassifierConfig
 from fullduplex.forecast.chimera.config import ChimeraConfig
-from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster, FittedChimera
+from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster
 from fullduplex.forecast.chimera.patches import PatchConfig
 from fullduplex.forecast.classify.cases import read_cases
+from fullduplex.forecast.fitted import FittedNetwork
 from fullduplex.forecast.series import read_series, season_of
 from fullduplex.forecast.windows import ETT_HOURLY, cut_windows, split_by_share
 
@@ -71,7 +72,7 @@ def measure_series(arguments: argparse.Namespace, seeds: list[int]) -> dict[str,
         dropout=0.4 if arguments.base == "none" else 0.3,
     )  # fmt: skip
 
-    def fitted(rate: float, seed: int) -> FittedChimera:
+    def fitted(rate: float, seed: int) -> FittedNetwork:
         how = replace(CHIMERA_EPOCHS, num_epochs=arguments.epochs, batch_size=128, peak_lr=rate, seed=seed)
         name = f"{arguments.series.name}-{context}-{horizon}-{arguments.base}-{rate}-{seed}"
         folder = None if arguments.keep is None else arguments.keep / name

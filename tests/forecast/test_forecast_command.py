@@ -82,13 +82,32 @@ def test_trained_models_train_from_the_command(file: Path, tmp_path: Path, capsy
     assert main([*command, "--run", str(tmp_path / "run")]) == 0
     first = json.loads(capsys.readouterr().out)
     assert [row["model"] for row in first["backtest"]] == ["seasonal-naive", "linear", "timemixer", "chimera"]
+    assert [row["mse_scaled_std"] for row in first["backtest"]] == [None] * 4
     assert main([*command, "--run", str(tmp_path / "run")]) == 0  # goes on where it ended: nothing is left to do
     assert json.loads(capsys.readouterr().out) == first
+
+
+def test_the_table_says_how_far_seeds_differ(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    command = ["forecast", str(file), "--horizon", "6", "--models", "timemixer", "--epochs", "1", "--backtest"]
+    command += ["--run", str(tmp_path / "run")]
+    rows = []
+    for seeds in ("0", "3", "0,3"):
+        assert main([*command, "--seeds", seeds, "--json"]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["backtest"][2])
+    one, other, both = (row["mse_scaled"] for row in rows)
+    assert one != other and both == pytest.approx((one + other) / 2, abs=2e-6)
+    assert rows[2]["mse_scaled_std"] == pytest.approx(abs(one - other) / 2**0.5, abs=2e-6)
+    assert [row["seeds"] for row in rows] == [1, 1, 2]
+    assert main([*command, "--seeds", "0"]) == 0
+    assert "one seed" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--horizon", "6", "--seeds", "1,x"], "expected numbers such as"),
+        (["--horizon", "6", "--seeds", "1,1"], "comes twice"),
         (["--horizon", "0"], "--horizon is 0"),
         (["--horizon", "200"], "less than half"),
         (["--horizon", "6", "--models", "oracle"], "no model 'oracle'"),

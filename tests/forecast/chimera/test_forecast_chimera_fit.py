@@ -15,9 +15,10 @@ from fullduplex.forecast.baselines import Base, FittedLinear, base_map
 from fullduplex.forecast.chimera.classify import ChimeraClassifier, ClassifierConfig
 from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.estimator import ChimeraModel, ModelConfig
-from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster, FittedChimera
+from fullduplex.forecast.chimera.fit import CHIMERA_EPOCHS, ChimeraForecaster, load_chimera
 from fullduplex.forecast.chimera.patches import PatchConfig
 from fullduplex.forecast.classify.cases import read_cases
+from fullduplex.forecast.fitted import FittedNetwork
 from fullduplex.forecast.scale import fit_scaler
 from fullduplex.forecast.series import Series
 from fullduplex.forecast.windows import History, Split
@@ -38,6 +39,18 @@ def forecaster(epochs: int = 2, folder=None, report=None, **options) -> ChimeraF
     return ChimeraForecaster(config=config, fit_config=fit, folder=folder, report=report)
 
 
+class Once:
+    """A forecaster whose fitted model stays at hand after a backtest."""
+
+    def __init__(self, inner: ChimeraForecaster) -> None:
+        self.inner, self.kept = inner, []
+        self.name, self.context, self.horizon = inner.name, inner.context, inner.horizon
+
+    def fit(self, history: History) -> FittedNetwork:
+        self.kept.append(self.inner.fit(history))
+        return self.kept[-1]
+
+
 @pytest.fixture(scope="module")
 def fitted() -> ChimeraModel:
     return ChimeraModel(MODEL).fit(waves())
@@ -46,15 +59,15 @@ def fitted() -> ChimeraModel:
 @pytest.mark.parametrize("decoder", ["direct", "closed"])
 @pytest.mark.parametrize("base", ["none", "linear"])
 def test_every_forecaster_learns_a_wave_and_is_kept(decoder: str, base: str, tmp_path) -> None:
-    made = forecaster(epochs=6, decoder=decoder, base=base, horizon=7)
+    made = Once(forecaster(epochs=3, decoder=decoder, base=base, horizon=7))
     prepared = prepare(waves(400), Split(train=240, validate=60, test=60), season=12)
     result = backtest(made, prepared)
     assert result.num_windows == 60 - 7 + 1
-    assert result.mse < (0.05 if base == "linear" else 0.6)
-    fitted = made.fit(prepared.history)
+    assert result.mse < 0.05  # the noise alone is 0.005 of a variance
+    fitted = made.kept[0]
     fitted.save(tmp_path / "it.ckpt")
     context = prepared.scaled_TC[None, 100:124]
-    assert np.array_equal(FittedChimera.load(tmp_path / "it.ckpt").predict(context), fitted.predict(context))
+    assert np.array_equal(load_chimera(tmp_path / "it.ckpt").predict(context), fitted.predict(context))
 
 
 @pytest.mark.parametrize("base", ["last", "season", "linear", "best"])
@@ -115,7 +128,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path) -> None:
 
 
 def test_a_model_forecasts_any_horizon_in_the_units_of_the_series() -> None:
-    model = ChimeraModel(replace(MODEL, num_updates=120, layer=ChimeraConfig(width=8, expand=1, order=4))).fit(
+    model = ChimeraModel(replace(MODEL, num_updates=80, layer=ChimeraConfig(width=8, expand=1, order=4))).fit(
         waves(400)
     )
     made, truth = model.predict(12), waves(412)[400:]
@@ -180,7 +193,7 @@ def test_bad_input_to_forecasters_is_refused(fitted: ChimeraModel, tmp_path) -> 
         ChimeraModel.load(tmp_path / "it.ckpt")
     (tmp_path / "it.ckpt").write_bytes((tmp_path / "it.ckpt").read_bytes()[:-5])
     with pytest.raises(FormatError, match="truncated or damaged"):
-        FittedChimera.load(tmp_path / "it.ckpt")
+        load_chimera(tmp_path / "it.ckpt")
 
 
 def classified(count: int, seed: int) -> tuple[list[np.ndarray], list[str]]:

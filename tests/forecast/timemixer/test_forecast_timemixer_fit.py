@@ -13,7 +13,7 @@ from fullduplex.forecast.backtest import backtest, prepare, refuse_leak  # noqa:
 from fullduplex.forecast.baselines import SeasonalNaive  # noqa: E402
 from fullduplex.forecast.epochs import EpochsConfig  # noqa: E402
 from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig  # noqa: E402
-from fullduplex.forecast.timemixer.fit import FittedTimeMixer, TimeMixerForecaster  # noqa: E402
+from fullduplex.forecast.timemixer.fit import TimeMixerForecaster, load_timemixer  # noqa: E402
 from fullduplex.forecast.windows import History, Split  # noqa: E402
 from fullduplex.train.loop import StepReport  # noqa: E402
 
@@ -100,13 +100,13 @@ def test_saved_and_loaded_is_bit_equal(tmp_path: Path) -> None:
     history = prepare(two_scales(), SPLIT).history
     fitted = TimeMixerForecaster(config=config, fit_config=EpochsConfig(num_epochs=1)).fit(history)
     fitted.save(tmp_path / "model")
-    loaded = FittedTimeMixer.load(tmp_path / "model")
+    loaded = load_timemixer(tmp_path / "model")
     context = history.train_TC[None, :20]
     assert np.array_equal(loaded.predict(context), fitted.predict(context))
-    assert (loaded.model.config, loaded.losses) == (config, fitted.losses)
+    assert (loaded.config, loaded.losses) == (config, fitted.losses)
     (tmp_path / "model").write_bytes((tmp_path / "model").read_bytes()[:-9])
     with pytest.raises(FormatError):
-        FittedTimeMixer.load(tmp_path / "model")
+        load_timemixer(tmp_path / "model")
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -125,7 +125,7 @@ def test_beside_a_base_it_begins_as_that_forecast_and_learns(
     fitted = made.fit(history)
     assert min(fitted.losses) < 0.9 * fitted.losses[0]
     fitted.save(tmp_path / "model")
-    assert np.array_equal(FittedTimeMixer.load(tmp_path / "model").predict(context), fitted.predict(context))
+    assert np.array_equal(load_timemixer(tmp_path / "model").predict(context), fitted.predict(context))
     with pytest.raises(ConfigError, match="base is 'mean'"):
         replace(config, base="mean")  # type: ignore[arg-type]
 

@@ -13,7 +13,15 @@ import numpy as np
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.errors import InputError
-from fullduplex.forecast.api.choice import BASELINES, MODELS, classical_installed, default_context, make_forecaster
+from fullduplex.cli.forecast.table import Row, title_line
+from fullduplex.forecast.api.choice import (
+    BASELINES,
+    MODELS,
+    TRAINED,
+    classical_installed,
+    default_context,
+    make_forecaster,
+)
 from fullduplex.forecast.api.forecaster import SeriesForecaster
 from fullduplex.forecast.backtest import BacktestResult, Forecaster, Prepared, backtest, prepare
 from fullduplex.forecast.classical import CLASSICAL
@@ -33,7 +41,7 @@ does not beat them is not worth its time. Where statsforecast is installed, Auto
 windows, for each is a fit; they make the forecast only if --models names them.
 
   fullduplex forecast load.csv --horizon 24
-  fullduplex forecast load.csv --horizon 96 --models timemixer,chimera
+  fullduplex forecast load.csv --horizon 96 --models timemixer,chimera --seeds 0,1,2
   fullduplex forecast ETTh1.csv --horizon 96 --backtest --split ett-hourly
   fullduplex forecast sales.csv --horizon 8 --series shop --time day --gaps linear
 """
@@ -70,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--duplicates", choices=("refuse", "last", "mean"), default="refuse", help="default: refuse")
     training = parser.add_argument_group("timemixer and chimera")
     training.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the windows (default: 3)")
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    training.add_argument(
+        "--seeds", default="0", metavar="N,N,…", help="trainings to measure; the first forecasts (default: 0)"
+    )
     training.add_argument(
         "--run", type=Path, metavar="DIR", help="keep the training there, and go on if it was stopped"
     )
@@ -95,7 +105,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--context is {arguments.context}; expected 1 or more")
     context = arguments.context or default_context(split.train, arguments.horizon, season)
     prepared = prepare(series.values_TC, split, season)
-    results = _all_measured(arguments, context, prepared)
+    results = _all_measured(arguments, _seeds(arguments.seeds), context, prepared)
     head: dict[str, object] = {
         "rows": len(series.values_TC),
         "series": list(series.names),
@@ -104,7 +114,7 @@ def main(argv: list[str]) -> int:
         "context": context,
         "horizon": arguments.horizon,
         "split": [split.train, split.validate, split.test],
-        "backtest": [_plain(result) for result in results],
+        "backtest": [result.plain() for result in results],
     }
     if arguments.backtest:
         return _show(arguments, head, results, None)
@@ -120,18 +130,28 @@ def main(argv: list[str]) -> int:
     return _show(arguments, head, results, made)
 
 
-def _best(arguments: argparse.Namespace, results: list[BacktestResult]) -> str:
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--seeds is {text!r}; expected numbers such as 0,1,2") from error
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"--seeds is {text!r}; one is below 0 or comes twice")
+    return seeds
+
+
+def _best(arguments: argparse.Namespace, results: list[Row]) -> str:
     """The least absolute error; models measured on other windows are candidates only where they were asked for."""
     asked = {name.strip() for name in (arguments.models or "").split(",")}
     candidates = [result for result in results if result.name in BASELINES or result.name in asked]
-    return min(candidates, key=lambda result: result.mae).name
+    return min(candidates, key=lambda result: cast("float", result.mean("mae"))).name
 
 
 def _forecast(
     name: str, arguments: argparse.Namespace, context: int, series: Series, season: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Forecast, lower and upper end in the units of the file."""
-    model = _forecaster(name, arguments, context, measuring=False)
+    model = _forecaster(name, arguments, context, _seeds(arguments.seeds)[0], "forecast")
     made = SeriesForecaster(horizon=arguments.horizon, model=model, season=season, level=arguments.level)
     forecast = made.fit(series).predict()
     return forecast.mean_HC, forecast.lower_HC, forecast.upper_HC
@@ -174,7 +194,7 @@ def _named(arguments: argparse.Namespace) -> tuple[str, ...]:
     return (*BASELINES, *(name for name in dict.fromkeys(asked) if name not in BASELINES))
 
 
-def _forecaster(name: str, arguments: argparse.Namespace, context: int, *, measuring: bool) -> Forecaster:
+def _forecaster(name: str, arguments: argparse.Namespace, context: int, seed: int, purpose: str) -> Forecaster:
     from tqdm import tqdm
 
     bars: list[tqdm[Any]] = []  # drawn at the first step: most models have none
@@ -189,35 +209,38 @@ def _forecaster(name: str, arguments: argparse.Namespace, context: int, *, measu
         context=context,
         horizon=arguments.horizon,
         epochs=arguments.epochs,
-        seed=arguments.seed,
-        folder=None if arguments.run is None else arguments.run / name / ("backtest" if measuring else "forecast"),
+        seed=seed,
+        folder=None if arguments.run is None else arguments.run / name / purpose / f"seed-{seed}",
         report=report,
     )
 
 
 def _measured(
-    name: str, arguments: argparse.Namespace, context: int, prepared: Prepared, most: int | None
-) -> BacktestResult:
+    name: str, arguments: argparse.Namespace, context: int, prepared: Prepared, seeds: tuple[int, ...], most: int | None
+) -> Row:
     from tqdm import tqdm
 
-    forecaster = _forecaster(name, arguments, context, measuring=True)
-    total = num_windows(prepared.split.test + context, context, forecaster.horizon)
-    with tqdm(
-        total=min(total, most or total), unit=" windows", desc=name, file=sys.stderr, disable=None, leave=False
-    ) as bar:
-        progress: Callable[[int], object] = bar.update
-        return backtest(forecaster, prepared, level=arguments.level, most=most, progress=progress)
+    results: list[BacktestResult] = []
+    for seed in seeds if name in TRAINED else seeds[:1]:
+        forecaster = _forecaster(name, arguments, context, seed, "backtest")
+        total = num_windows(prepared.split.test + context, context, forecaster.horizon)
+        with tqdm(
+            total=min(total, most or total), unit=" windows", desc=name, file=sys.stderr, disable=None, leave=False
+        ) as bar:
+            progress: Callable[[int], object] = bar.update
+            results.append(backtest(forecaster, prepared, level=arguments.level, most=most, progress=progress))
+    return Row(name=name, by_seed=tuple(results))
 
 
-def _all_measured(arguments: argparse.Namespace, context: int, prepared: Prepared) -> list[BacktestResult]:
+def _all_measured(arguments: argparse.Namespace, seeds: tuple[int, ...], context: int, prepared: Prepared) -> list[Row]:
     """Every model over all windows; classical ones over a few, with the linear map on the same few beside them."""
     names = _named(arguments)
-    results = [_measured(name, arguments, context, prepared, None) for name in names if name not in CLASSICAL]
+    results = [_measured(name, arguments, context, prepared, seeds, None) for name in names if name not in CLASSICAL]
     few = max(1, _CLASSICAL_FITS // prepared.scaled_TC.shape[1])
-    slow = [_measured(name, arguments, context, prepared, few) for name in names if name in CLASSICAL]
-    if slow and slow[0].num_windows < results[0].num_windows:
-        beside = _measured("linear", arguments, context, prepared, few)
-        slow.append(replace(beside, name=f"linear, those {beside.num_windows}"))
+    slow = [_measured(name, arguments, context, prepared, seeds, few) for name in names if name in CLASSICAL]
+    if slow and slow[0].by_seed[0].num_windows < results[0].by_seed[0].num_windows:
+        beside = _measured("linear", arguments, context, prepared, seeds, few)
+        slow.append(replace(beside, name=f"linear, those {beside.by_seed[0].num_windows}"))
     return [*results, *slow]
 
 
@@ -226,21 +249,10 @@ def _finite(values_HC: Float64Array) -> list[list[float | None]]:
     return [[round(value, 6) if np.isfinite(value) else None for value in row] for row in values_HC.tolist()]
 
 
-def _plain(result: BacktestResult) -> dict[str, object]:
-    return {
-        "model": result.name,
-        "windows": result.num_windows,
-        "mse_scaled": round(result.mse, 6),
-        "mae_scaled": round(result.mae, 6),
-        "mase": None if result.mase is None else round(result.mase, 6),
-        "coverage": None if result.coverage is None else round(result.coverage, 4),
-    }
-
-
 def _show(
     arguments: argparse.Namespace,
     head: dict[str, object],
-    results: list[BacktestResult],
+    results: list[Row],
     made: tuple[Float64Array, Float64Array, Float64Array] | None,
 ) -> int:
     if arguments.json:
@@ -249,11 +261,9 @@ def _show(
     names = cast("list[str]", head["series"])
     print(f"{head['rows']} rows of {len(names)} series, step {head['frequency']}, season {head['season']}")
     print(f"rows for training, validation, test: {head['split']}; errors in deviations of the training rows\n")
-    print(f"{'model':<18}{'windows':>8}{'MSE':>9}{'MAE':>9}{'MASE':>9}{f'inside {arguments.level:.0%}':>12}")
+    print(title_line(arguments.level))
     for result in results:
-        mase = "-" if result.mase is None else f"{result.mase:.3f}"
-        share = "-" if result.coverage is None else f"{result.coverage:.1%}"
-        print(f"{result.name:<18}{result.num_windows:>8}{result.mse:>9.4f}{result.mae:>9.4f}{mase:>9}{share:>12}")
+        print(result.line())
     if made is None:
         return 0
     times = cast("list[str]", head["times"])

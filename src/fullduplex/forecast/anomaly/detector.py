@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.arrays import Float64Array
+from fullduplex.base.config import config_from_mapping
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
+from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.coupled import Fit, fit_next_column
 from fullduplex.forecast.chimera.layer import StackState
 from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn, ScaledColumns
@@ -202,9 +203,7 @@ class ChimeraDetector:
             FormatError: the file is damaged or of another kind.
         """
         columns, about, state = ScaledColumns.load(path, _KIND, _empty)
-        plain = about["config"]
-        layer, fit = layer_from_plain(plain["layer"]), Fit(**plain["fit"])
-        made = cls(DetectorConfig(**{**plain, "layer": layer, "fit": fit}))
+        made = cls(config_from_mapping(DetectorConfig, about["config"]))
         made._columns, made._deviation_V, made._after = columns, about["deviation"].numpy(), state
         return made
 

@@ -261,11 +261,11 @@ def _loaded(about: dict[str, object], arrays: dict[str, Float64Array], folder: P
     if name in CLASSICAL:
         return FittedClassical(name=name, season=cast("int", about["season"]), horizon=horizon)
     if name == "timemixer":
-        from fullduplex.forecast.timemixer.fit import FittedTimeMixer
+        from fullduplex.forecast.timemixer.fit import load_timemixer
 
-        return FittedTimeMixer.load(folder / _WEIGHTS)
+        return load_timemixer(folder / _WEIGHTS)
     if name == "chimera":
-        from fullduplex.forecast.chimera.fit import FittedChimera
+        from fullduplex.forecast.chimera.fit import load_chimera
 
-        return FittedChimera.load(folder / _WEIGHTS)
+        return load_chimera(folder / _WEIGHTS)
     raise FormatError(f"{folder} holds a fitted {name}, which this version cannot read")

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fullduplex.base.arrays import Float64Array
+from fullduplex.base.config import config_from_mapping
 from fullduplex.base.errors import ConfigError, FormatError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
+from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.layer import Stack, check_columns
 from fullduplex.nn.archive import read_archive, write_archive
 from fullduplex.nn.linear import Linear
@@ -209,7 +210,7 @@ class ChimeraClassifier:
         saved: dict[str, Any] = read_archive(path)
         if saved.keys() != {"config", "classes", "scale", "classifier"}:
             raise FormatError(f"{path.name} holds {sorted(saved)}; expected a Chimera classifier")
-        made = cls(ClassifierConfig(**{**saved["config"], "layer": layer_from_plain(saved["config"]["layer"])}))
+        made = cls(config_from_mapping(ClassifierConfig, saved["config"]))
         made.classes, made._scale_2V = tuple(saved["classes"]), saved["scale"].numpy()
         made._net = ClassNet(made.config, made._scale_2V.shape[1], len(made.classes)).eval()
         made._net.load_state_dict(saved["classifier"])

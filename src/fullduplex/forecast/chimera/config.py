@@ -1,13 +1,12 @@
 """What a Chimera layer is made of (arXiv 2406.04320)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from fullduplex.base.errors import ConfigError
 from fullduplex.nn.mamba.exact import StepStart
 
-__all__ = ["ChimeraConfig", "Coupling", "Discretisation", "HeadConfig", "Hold", "Transition", "layer_from_plain"]
+__all__ = ["ChimeraConfig", "Coupling", "Discretisation", "HeadConfig", "Hold", "Transition"]
 
 Coupling = Literal["grid", "pooled", "none"]
 Discretisation = Literal["principled", "paper"]
@@ -103,11 +102,3 @@ class ChimeraConfig:
     def directions(self) -> tuple[bool, ...]:
         """Of the systems of one head: whether each runs through the variates backwards."""
         return (False, True) if self.bidirectional and self.coupling == "grid" else (False,)
-
-
-def layer_from_plain(plain: Mapping[str, Any]) -> ChimeraConfig:
-    """The configuration that `dataclasses.asdict` took apart."""
-    heads = tuple(
-        HeadConfig(time=StepStart(**head["time"]), variates=StepStart(**head["variates"])) for head in plain["heads"]
-    )
-    return ChimeraConfig(**{**plain, "heads": heads})

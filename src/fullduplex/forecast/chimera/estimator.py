@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.arrays import Float64Array
+from fullduplex.base.config import config_from_mapping
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
+from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.layer import StackState
 from fullduplex.forecast.chimera.model import ForecasterConfig, NextColumn, ScaledColumns, closed_loop
 from fullduplex.forecast.scale import fit_scaler
@@ -173,7 +174,7 @@ class ChimeraModel:
             FormatError: the file is damaged or of another kind.
         """
         columns, plain, state = ScaledColumns.load(path, _KIND, _empty)
-        made = cls(ModelConfig(**{**plain, "layer": layer_from_plain(plain["layer"])}))
+        made = cls(config_from_mapping(ModelConfig, plain))
         made._columns, made._after = columns, state
         return made
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fullduplex.base.arrays import Float64Array
+from fullduplex.base.config import config_from_mapping
 from fullduplex.base.errors import ConfigError, FormatError, InputError
-from fullduplex.forecast.chimera.config import ChimeraConfig, layer_from_plain
+from fullduplex.forecast.chimera.config import ChimeraConfig
 from fullduplex.forecast.chimera.layer import Stack, StackState, check_columns
 from fullduplex.forecast.scale import Scaler
 from fullduplex.nn.archive import read_archive, write_archive
@@ -205,8 +206,7 @@ class ScaledColumns:
         saved: dict[str, Any] = read_archive(path)
         if saved.get("kind") != kind:
             raise FormatError(f"{path.name} holds {saved.get('kind', sorted(saved))}; expected a fitted {kind}")
-        plain = saved["config"]
-        model = NextColumn(ForecasterConfig(**{**plain, "layer": layer_from_plain(plain["layer"])})).eval()
+        model = NextColumn(config_from_mapping(ForecasterConfig, saved["config"])).eval()
         model.load_state_dict(saved["weights"])
         mean_C, std_C = saved["scale"].numpy()
         kept = iter(saved["state"])

@@ -57,14 +57,12 @@ class FormFit:
     Args:
         form: which.
         theta_K: log E or E, then b and a.
-        copies_RK: the same from every bootstrap copy.
         criterion: Akaike's, corrected for few points, of Huber's cost; infinite where there are too few points for it.
         scale: of the residuals: relative for a logarithm, else in nats.
     """
 
     form: Form
     theta_K: Float64Array
-    copies_RK: Float64Array
     criterion: float
     scale: float
 
@@ -81,6 +79,7 @@ class Law:
     Args:
         fits: all shapes, for the table.
         chosen: the one that is meant; the constant where the losses do not surely fall.
+        copies_RK: its parameters from every bootstrap copy.
         slope_interval: of a straight line through the losses (or their logarithms) over log x.
         centre: mean of log x; parameters are relative to it.
         span: smallest and largest x.
@@ -89,6 +88,7 @@ class Law:
 
     fits: tuple[FormFit, ...]
     chosen: FormFit
+    copies_RK: Float64Array
     slope_interval: tuple[float, float]
     centre: float
     span: tuple[float, float]
@@ -102,7 +102,7 @@ class Law:
     @property
     def exponent_interval(self) -> tuple[float, float]:
         """Of a, at the level of the configuration."""
-        return _between(self.chosen.copies_RK[:, -1], self.config.level)
+        return _between(self.copies_RK[:, -1], self.config.level)
 
     @property
     def floor(self) -> float | None:
@@ -116,7 +116,7 @@ class Law:
         """Of E."""
         if not self.chosen.form.offset:
             return None
-        low, high = _between(self.chosen.copies_RK[:, 0], self.config.level)
+        low, high = _between(self.copies_RK[:, 0], self.config.level)
         return (low, high) if self.config.nats else (math.exp(low), math.exp(high))
 
     @property
@@ -138,7 +138,7 @@ class Law:
             raise InputError(f"x is {x}; expected a finite number above 0")
         u = np.array([math.log(x) - self.centre])
         made = float(self._value(self.chosen.theta_K[None], u)[0, 0])
-        low, high = _between(self._value(self.chosen.copies_RK, u)[:, 0], self.config.level)
+        low, high = _between(self._value(self.copies_RK, u)[:, 0], self.config.level)
         return made, low, high
 
     def needed_for(self, loss: float) -> tuple[float, float, float]:
@@ -150,7 +150,7 @@ class Law:
         found = self._inverse(self.chosen.theta_K[None], loss)[0]
         if not math.isfinite(found):
             raise HopelessRunsError(f"a loss of {loss:g} is below what this law ever reaches, {self.floor}")
-        low, high = _between(self._inverse(self.chosen.copies_RK, loss), self.config.level)
+        low, high = _between(self._inverse(self.copies_RK, loss), self.config.level)
         return float(found), low, high
 
     def _value(self, theta_RK: Float64Array, u_N: Float64Array) -> Float64Array:
@@ -193,15 +193,17 @@ def compare_forms(
     richest = max(forms, key=lambda form: form.num_parameters if y_N.size > form.num_parameters + 2 else 0)
     residual_N = y_N - _curve(richest, u_N, config.nats)(best[richest.name][None])[0][0]
     _, threshold = robust_scale(residual_N, richest.num_parameters)
-    rng = np.random.default_rng(config.seed)
-    fits = tuple(_fitted(form, u_N, y_N, threshold, config, rng) for form in forms)
+    fits = tuple(_fitted(form, u_N, y_N, threshold, config.nats) for form in forms)
     allowed = [fit for fit in fits if fit.form.powers and config.form in (None, fit.form.name)]
     chosen = min(allowed, key=lambda fit: fit.criterion)
     slope = _slope_interval(u_N, y_N, threshold, config)
     if slope[1] >= 0:
         chosen = next(fit for fit in fits if not fit.form.powers)
     span = (float(x_N.min()), float(x_N.max()))
-    return Law(fits=fits, chosen=chosen, slope_interval=slope, centre=centre, span=span, config=config)
+    copies_RK = _bootstrap(chosen, u_N, y_N, threshold, config)
+    return Law(
+        fits=fits, chosen=chosen, copies_RK=copies_RK, slope_interval=slope, centre=centre, span=span, config=config
+    )
 
 
 def fit_law(x_N: Sequence[float] | Float64Array, loss_N: Sequence[float] | Float64Array, config: FitConfig) -> Law:
@@ -295,26 +297,28 @@ def _bounded(curve: Curve, form: Form) -> Curve:
     return inside
 
 
-def _fitted(
-    form: Form, u_N: Float64Array, y_N: Float64Array, threshold: float, config: FitConfig, rng: np.random.Generator
-) -> FormFit:
-    curve = _bounded(_curve(form, u_N, config.nats), form)
-    theta_K = _best(form, u_N, y_N, config.nats, threshold)
-    made_N = curve(theta_K[None])[0][0]
-    residual_N = y_N - made_N
+def _fitted(form: Form, u_N: Float64Array, y_N: Float64Array, threshold: float, nats: bool) -> FormFit:
+    theta_K = _best(form, u_N, y_N, nats, threshold)
+    residual_N = y_N - _curve(form, u_N, nats)(theta_K[None])[0][0]
     count, spare = y_N.size, y_N.size - form.num_parameters
-    copies_RN = _copies(made_N, residual_N, spare, config.num_copies, rng)
-    copies_RK = minimise(curve, copies_RN, np.repeat(theta_K[None], config.num_copies, axis=0), threshold)
     cost = float(huber_cost(residual_N, threshold)) / count
     k = form.num_parameters + 1  # the size of the errors is a parameter too
     judged = count * math.log(max(cost, 1e-30)) + 2 * k + 2 * k * (k + 1) / max(count - k - 1, 1)
     return FormFit(
         form=form,
         theta_K=theta_K,
-        copies_RK=copies_RK,
         criterion=judged if count > k + 1 else math.inf,
         scale=float(np.sqrt((residual_N**2).sum() / spare)),
     )
+
+
+def _bootstrap(fit: FormFit, u_N: Float64Array, y_N: Float64Array, threshold: float, config: FitConfig) -> Float64Array:
+    """The parameters from every bootstrap copy, shape (R, K)."""
+    curve = _bounded(_curve(fit.form, u_N, config.nats), fit.form)
+    made_N = curve(fit.theta_K[None])[0][0]
+    spare = y_N.size - fit.form.num_parameters
+    copies_RN = _copies(made_N, y_N - made_N, spare, config.num_copies, np.random.default_rng(config.seed))
+    return minimise(curve, copies_RN, np.repeat(fit.theta_K[None], config.num_copies, axis=0), threshold)
 
 
 def _slope_interval(u_N: Float64Array, y_N: Float64Array, threshold: float, config: FitConfig) -> tuple[float, float]:

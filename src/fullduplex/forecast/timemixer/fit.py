@@ -1,72 +1,20 @@
 """Fit a TimeMixer on the past, forecast any window; `epochs.train_epochs` is how it is trained."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 
-from fullduplex.base.arrays import Float64Array
-from fullduplex.base.errors import FormatError
 from fullduplex.forecast.baselines import base_map
-from fullduplex.forecast.epochs import EpochsConfig, Forward, forecast_windows, train_epochs
-from fullduplex.forecast.timemixer.config import MixingConfig, TimeMixerConfig
+from fullduplex.forecast.epochs import EpochsConfig, train_epochs
+from fullduplex.forecast.fitted import FittedNetwork, load_fitted
+from fullduplex.forecast.timemixer.config import TimeMixerConfig
 from fullduplex.forecast.timemixer.model import TimeMixer
-from fullduplex.forecast.windows import History, filled
-from fullduplex.nn.archive import read_archive, write_archive
+from fullduplex.forecast.windows import History
 from fullduplex.train.loop import StepReport
 
-__all__ = ["FittedTimeMixer", "TimeMixerForecaster"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittedTimeMixer:
-    """A trained model.
-
-    Args:
-        model: its weights.
-        losses: the validation errors, the first before any training, empty where nothing was validated.
-        season: where a missing value is looked up first.
-    """
-
-    model: TimeMixer
-    losses: tuple[float, ...] = ()
-    season: int = 1
-
-    def predict(self, context_NLC: Float64Array) -> Float64Array:
-        """Forecasts of shape (N, H, C) for contexts of shape (N, L, C); missing values are filled from their own past.
-
-        Raises:
-            InputError: a channel is missing in a whole context, or the shape is not the model's.
-        """
-        self.model.eval()
-        return forecast_windows(_forward(self.model), filled(context_NLC, self.season))
-
-    def save(self, path: Path) -> None:
-        """Write the model and its configuration to `path`."""
-        payload = {
-            "config": asdict(self.model.config),
-            "model": self.model.state_dict(),
-            "losses": list(self.losses),
-            "season": self.season,
-        }
-        write_archive(path, cast("dict[str, object]", payload))
-
-    @classmethod
-    def load(cls, path: Path) -> "FittedTimeMixer":
-        """Read what `save` wrote; its forecasts are bit-equal.
-
-        Raises:
-            FormatError: the file is damaged or of another kind.
-        """
-        saved: dict[str, Any] = read_archive(path)
-        if saved.keys() != {"config", "model", "losses", "season"} or "mixing" not in saved["config"]:
-            raise FormatError(f"{path.name} holds {sorted(saved)}; expected a fitted TimeMixer")
-        config = TimeMixerConfig(**{**saved["config"], "mixing": MixingConfig(**saved["config"]["mixing"])})
-        model = TimeMixer(config)
-        model.load_state_dict(saved["model"])
-        return cls(model=model, losses=tuple(saved["losses"]), season=saved["season"])
+__all__ = ["TimeMixerForecaster", "load_timemixer", "network"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +46,7 @@ class TimeMixerForecaster:
         """Steps it forecasts."""
         return self.config.horizon
 
-    def fit(self, history: History) -> FittedTimeMixer:
+    def fit(self, history: History) -> FittedNetwork:
         """Train, and keep the best epoch.
 
         Raises:
@@ -111,11 +59,24 @@ class TimeMixerForecaster:
         if config.base != "none":
             base_LH = base_map(config.base, history, config.context, config.horizon)
             model.get_buffer("base_LH").copy_(torch.from_numpy(base_LH))
+        untrained = network(model)
         losses = train_epochs(
-            model, _forward(model), config, history, self.fit_config, folder=self.folder, report=self.report
+            model, untrained.forward, config, history, self.fit_config, folder=self.folder, report=self.report
         )
-        return FittedTimeMixer(model=model, losses=losses, season=history.season)
+        return replace(untrained, losses=losses, season=history.season)
 
 
-def _forward(model: TimeMixer) -> Forward:
-    return lambda x_BLC: model(x_BLC.transpose(1, 2)).transpose(1, 2)
+def network(model: TimeMixer) -> FittedNetwork:
+    """A TimeMixer as it is, to forecast windows of shape (B, L, C)."""
+    return FittedNetwork(
+        model=model, config=model.config, forward=lambda x_BLC: model(x_BLC.transpose(1, 2)).transpose(1, 2)
+    )
+
+
+def load_timemixer(path: Path) -> FittedNetwork:
+    """Read a fitted TimeMixer that was saved; its forecasts are bit-equal.
+
+    Raises:
+        FormatError: the file is damaged or of another kind.
+    """
+    return load_fitted(path, TimeMixerConfig, lambda config: network(TimeMixer(config)))

@@ -8,7 +8,7 @@ Axes: N series or windows, L context, H horizon.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -19,8 +19,9 @@ from fullduplex.base.arrays import Float64Array, Int64Array
 from fullduplex.base.errors import ConfigError, InputError
 from fullduplex.forecast.backtest import Fitted
 from fullduplex.forecast.baselines import FittedLinear, repeat_map
+from fullduplex.forecast.fitted import FittedNetwork
 from fullduplex.forecast.timemixer.config import TimeMixerConfig
-from fullduplex.forecast.timemixer.fit import FittedTimeMixer
+from fullduplex.forecast.timemixer.fit import network
 from fullduplex.forecast.timemixer.model import TimeMixer
 from fullduplex.train.data import ShuffledBatches
 from fullduplex.train.loop import StepReport, TrainConfig, train
@@ -85,7 +86,7 @@ def fit_panel(
     how: PanelConfig,
     *,
     report: Callable[[StepReport], None] | None = None,
-) -> FittedTimeMixer:
+) -> FittedNetwork:
     """Train on windows of all series, keep the weights that are best on every series' last horizon.
 
     A base of `"best"` is the last value or the last season, whichever is better there.
@@ -126,7 +127,7 @@ def fit_panel(
         return float(smape_loss(torch.from_numpy(made_NH), torch.from_numpy(kept_NH)))
 
     def look(model: nn.Module) -> Mapping[str, float]:
-        losses.append(error(FittedTimeMixer(model=cast("TimeMixer", model))))
+        losses.append(error(network(cast("TimeMixer", model))))
         if losses[-1] == min(losses):
             weights.update((name, value.detach().clone()) for name, value in model.state_dict().items())
         return {"validation_smape": losses[-1]}
@@ -157,4 +158,4 @@ def fit_panel(
     batches = ShuffledBatches(collate=collate, num_items=starts.size, batch_size=batch_size, seed=how.seed)
     train(model, batches, loss, settings, report=report, evaluate=look)
     model.load_state_dict(weights)
-    return FittedTimeMixer(model=model, losses=tuple(losses))
+    return replace(network(model), losses=tuple(losses))
