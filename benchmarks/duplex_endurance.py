@@ -2,9 +2,9 @@
 
     python benchmarks/duplex_endurance.py --chats held.jsonl --facts facts_held.jsonl
 
-A round: the user tells three things and asks for one; it is answered, and nobody speaks for twenty slices. Then a question about
-something else is put, its answer broken into by the question for another of the three, and again nobody speaks. Both
-files are held-out ones, of `fullduplex data distill` and `fullduplex data facts`. What is counted of each tenth:
+A round: the user tells three things and asks for one; it is answered, and nobody speaks for twenty slices. Then a question
+about something else is put, its answer broken into by the question for another of the three, and again nobody speaks.
+Both files are held-out ones, of `fullduplex data distill` and `fullduplex data facts`. What is counted of each tenth:
 
     waits   idle in every slice of a message but the last       stops   idle in the slice of an interruption's first words
     begins  an answer is begun                                  ends    an answer ends within 12 slices

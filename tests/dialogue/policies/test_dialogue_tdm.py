@@ -111,7 +111,7 @@ def test_a_duplex_model_does_not_begin_while_the_user_goes_on() -> None:
         bench.hear(silence(0.032))
     bench.hear(say("here"))
     bench.hear(silence(8.0))
-    assert [user for _, user in bench.ports.prompts][0] == "Anna?"
+    assert bench.ports.prompts[0][1] == "Anna?"
     assert bench.heard == "welcome"
     assert not any(isinstance(event, ev.Flush) for _, event in bench.events)
 
