@@ -1,6 +1,7 @@
 """The adapter folded in without torch is the adapter folded in by torch; what is not changed keeps its bytes."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import AssetError, FormatError, InputError
 from fullduplex.lm.behaviour.player import Player
 from fullduplex.lm.engine import Engine
+from fullduplex.lm.gguf_files import open_gguf
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.refit import fold_adapter, quicken
 from fullduplex.recipes.parts import TUNED, quick_file, tuned_file
@@ -26,8 +28,9 @@ def _adapter(path: Path, *, name: str = "blocks.1.attention.key", out: int = 192
     return alpha / 4 * (up.astype(np.float32) @ down.astype(np.float32))
 
 
+@cache
 def _tensors(path: Path) -> dict[str, object]:
-    return {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    return {tensor.name: tensor for tensor in open_gguf(path).tensors}
 
 
 def test_one_matrix_changes_by_the_product_and_the_rest_keeps_its_bytes(model_path: Path, tmp_path: Path) -> None:
