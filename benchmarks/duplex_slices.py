@@ -2,7 +2,6 @@
 
     python benchmarks/duplex_slices.py prefill     # a kept cache against reading the history again every slice
     python benchmarks/duplex_slices.py fork        # attention's cache against a Mamba-2 student's state
-    python benchmarks/duplex_slices.py endurance --chats held.jsonl     # one conversation of 10^4 slices, a line a tenth
 
 `prefill`: n slices of equal length read for (n + 1) / 2 times as many tokens when every slice begins at the beginning, as in
 the server released with 2406.15718: 85.5 times at n = 170. The repeated reading is timed at nine slices and summed by the
@@ -12,17 +11,11 @@ trapezoid rule. `fork`: bytes, forks, going back; the student is untrained, whic
 import argparse
 import json
 import time
-from collections import Counter
-from pathlib import Path
-from random import Random
 
 import numpy as np
 
 from fullduplex.base.chat import Message
-from fullduplex.lm.behaviour.player import Player
 from fullduplex.lm.llama import LlamaBrain
-from fullduplex.lm.ultrachat.cut import CutConfig, user_slices
-from fullduplex.lm.ultrachat.dialogues import read_dialogues
 from fullduplex.recipes.parts import model_file
 
 _SAID, _HEARD = "and then we went home", "<idle>"
@@ -107,66 +100,14 @@ def fork(arguments: argparse.Namespace) -> dict[str, object]:
     return {"part": "fork", "rows": rows}
 
 
-def endurance(arguments: argparse.Namespace) -> dict[str, object]:
-    """One conversation of `--slices` slices (10 000): questions cut into slices, answers, ten idle slices, and again.
-
-    A line for each tenth of it: is the model silent while it is being spoken to, does it answer, is it silent again when
-    nobody has spoken, and how long a slice takes.
-    """
-    chats = [chat for chat in read_dialogues(arguments.chats) if len(chat.exchanges[0].user.split()) < 30]
-    player = Player(brain=LlamaBrain(model_file(arguments.brain), context=4096, slots=2))
-    draw = Random(0)
-    rows: list[dict[str, object]] = []
-    counts: Counter[tuple[str, bool]] = Counter()
-    took: list[float] = []
-    done = 0
-
-    def hear(words: str) -> str:
-        began = time.perf_counter()
-        machine = player.hear(words)
-        took.append(time.perf_counter() - began)
-        return machine
-
-    for number in range(10**9):
-        pieces = user_slices(chats[number % len(chats)].exchanges[0].user, CutConfig(user_words=(4, 6)), draw)
-        for piece in pieces[:-1]:
-            counts["waits", not hear(piece)] += 1
-        said = hear(pieces[-1]) or hear("")
-        counts["answers", bool(said)] += 1
-        for _ in range(24):
-            if not hear(""):
-                break
-        for _ in range(10):
-            counts["idle", not hear("")] += 1
-        if len(took) >= arguments.slices // 10:
-            done += len(took)
-            row: dict[str, object] = {"slices": done, "ms_a_slice": round(1e3 * float(np.median(took)), 1)}
-            row["p99_ms"] = round(1e3 * float(np.quantile(took, 0.99)), 1)
-            row |= {
-                name: [counts[name, True], counts[name, True] + counts[name, False]]
-                for name in ("waits", "answers", "idle")
-            }
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-            counts.clear()
-            took.clear()
-            if done >= arguments.slices:
-                break
-    return {"part": "endurance", "slices": done, "rows": rows}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("prefill", "fork", "endurance"))
+    parser.add_argument("part", choices=("prefill", "fork"))
     parser.add_argument("--brain", default="small-duplex")
-    parser.add_argument("--slices", type=int, help="how many (170; endurance: 10 000)")
-    parser.add_argument("--chats", type=Path, help="endurance: held-out chats, from `fullduplex data distill`")
+    parser.add_argument("--slices", type=int, default=170, help="of `prefill` (170)")
     parser.add_argument("--pairs", type=int, nargs="+", default=[6, 50, 200])
     arguments = parser.parse_args()
-    if arguments.part == "endurance" and not arguments.chats:
-        parser.error("endurance needs --chats FILE")
-    arguments.slices = arguments.slices or (10_000 if arguments.part == "endurance" else 170)
-    parts = {"prefill": prefill, "fork": fork, "endurance": endurance}
+    parts = {"prefill": prefill, "fork": fork}
     print(json.dumps(parts[arguments.part](arguments)))
 
 

@@ -50,7 +50,7 @@ from fullduplex.recipes.parts import BRAINS, Parts, PartsConfig, open_parts
 
 VARIANTS = ("default", "default-interim", "min-words", "min-words-interim")
 _MIN_WORDS = 3
-_KEY = "peer"
+KEY = "peer"
 _OURS_ONLY = ("repeated_words", "missing_words", "repeated_s", "missing_s", "stale_s", "step_ms_p99")
 
 
@@ -115,7 +115,7 @@ def _warm_up(parts: Parts, config: SessionConfig) -> None:
     """First calls are slow; the brain reads the system message, as in pipecat's examples, where the bot speaks first."""
     assert parts.recogniser is not None
     parts.recogniser.recognise(parts.voice.speak("Good morning.").pcm_N)
-    parts.brain.prefill((Message("system", config.system),), key=_KEY)
+    parts.brain.prefill((Message("system", config.system),), key=KEY)
 
 
 async def talk(parts: Parts, device: Device, variant: str, ttfs_p99_s: float) -> dict[str, Any]:
@@ -124,7 +124,7 @@ async def talk(parts: Parts, device: Device, variant: str, ttfs_p99_s: float) ->
     _warm_up(parts, config)
     assert parts.recogniser is not None
     stt = RecogniserService(parts.recogniser, ttfs_p99_s=ttfs_p99_s, interim=variant.endswith("interim"))
-    llm = BrainService(parts.brain, config, key=_KEY)
+    llm = BrainService(parts.brain, config, key=KEY)
     tts = VoiceService(parts.voice)
     heard, playing = asyncio.Event(), asyncio.Event()
     microphone = MicrophoneInput(TransportParams(audio_in_enabled=True), heard)

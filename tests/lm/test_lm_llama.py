@@ -118,12 +118,14 @@ def test_more_conversations_than_slots(brain: LlamaBrain) -> None:
     assert said(brain, FRANCE, "a") == expected
 
 
-def test_a_full_cache_makes_room(brain: LlamaBrain) -> None:
-    long = Message("user", "one two three four five six seven eight nine ten. " * 30)
+def test_a_full_cache_makes_room(brain: LlamaBrain, model_path: Path) -> None:
+    small = LlamaBrain(model_path, context=256, slots=4)
+    long = Message("user", "one two three four five six seven eight nine ten. " * 8)
     for key in "abc":
         others = (Message("system", f"You are number {key}."), long)
-        brain.prefill(others, key=key)
-    assert said(brain, FRANCE, "d") == fresh(brain, FRANCE)
+        assert small.prefill(others, key=key).new_tokens > 80
+    assert said(small, FRANCE, "d") == fresh(brain, FRANCE)
+    small.close()
 
 
 def test_a_new_conversation_borrows_the_instructions(brain: LlamaBrain) -> None:
@@ -271,13 +273,15 @@ def test_closing_a_reply_early_is_fine(brain: LlamaBrain) -> None:
     assert said(brain, CATS, "a") == fresh(brain, CATS)
 
 
-def test_a_long_conversation_is_cut_by_the_policy(brain: LlamaBrain, caplog: pytest.LogCaptureFixture) -> None:
-    turns = [Message("user" if turn % 2 == 0 else "assistant", "word " * 60) for turn in range(21)]
+def test_a_long_conversation_is_cut_by_the_policy(model_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small = LlamaBrain(model_path, context=256, slots=1)
+    turns = [Message("user" if turn % 2 == 0 else "assistant", "word " * 15) for turn in range(21)]
     with caplog.at_level("INFO"):
-        said(brain, (SYSTEM, *turns), "a", Sampling(max_tokens=2))
+        said(small, (SYSTEM, *turns), "a", Sampling(max_tokens=2))
     assert "messages left out" in caplog.text
     with pytest.raises(InputError, match=r"take \d+ tokens"):
-        said(brain, partial("word " * 3000), "a")
+        said(small, partial("word " * 750), "a")
+    small.close()
 
 
 def test_the_assistants_own_words_are_continued(brain: LlamaBrain) -> None:

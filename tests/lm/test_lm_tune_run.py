@@ -209,6 +209,22 @@ def test_damaged_adapters_are_refused(tmp_path: Path) -> None:
         merged(base(), tmp_path / "adapter.safetensors")
 
 
+def test_files_cut_short_are_refused_at_any_length(tmp_path: Path) -> None:
+    """As after a full disk: the checkpoint of a run, its adapter, its manifest."""
+    config = TuneConfig(num_steps=1, layout=LAYOUT, precision="float32", checkpoint_every_steps=1)
+    tune(base(), letters, CHATS, (), config, tmp_path)
+    for name in ("checkpoint", "adapter.safetensors", "manifest.json"):
+        whole = (tmp_path / name).read_bytes()
+        for length in (0, 1, 20, len(whole) // 2, len(whole) - 3):
+            (tmp_path / name).write_bytes(whole[:length])
+            with pytest.raises(FormatError, match=name):
+                if name == "adapter.safetensors":
+                    merged(base(), tmp_path / name)
+                else:
+                    tune(base(), letters, CHATS, (), config, tmp_path, resume=True)
+        (tmp_path / name).write_bytes(whole)
+
+
 @pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"batch_rows": 0}, {"mode": "half"}, {"decay_fraction": 2.0}])
 def test_absurd_runs_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):

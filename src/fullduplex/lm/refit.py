@@ -17,7 +17,7 @@ import numpy as np
 from fullduplex.base.arrays import Float32Array
 from fullduplex.base.errors import AssetError, FormatError, MissingExtraError
 from fullduplex.lm.engine import LAYOUT_KEY
-from fullduplex.lm.gguf_names import gguf_names
+from fullduplex.lm.gguf_files import gguf_names, open_gguf
 
 __all__ = ["fold_adapter", "quicken"]
 
@@ -83,13 +83,7 @@ def _rewritten(base: Path, out: Path, change: Callable[[Any], tuple[Any, Any]]) 
 
     `out` appears whole or not at all, and nothing else stays: two processes may make the same file at their first use.
     """
-    gguf = _library("gguf")
-    if not base.is_file():
-        raise AssetError(f"there is no model file {base}; see: fullduplex assets list")
-    try:
-        reader = gguf.GGUFReader(base)
-    except (ValueError, IndexError, KeyError) as error:
-        raise FormatError(f"{base} is no whole GGUF model ({error}); verify it") from None
+    reader, gguf = open_gguf(base), _library("gguf")
     partial = Path(f"{out}.{os.getpid()}.part")
     writer = gguf.GGUFWriter(partial, "llama")
     try:

@@ -70,13 +70,50 @@ def test_a_duplex_model_that_waits_is_asked_again_with_an_idle_slice() -> None:
                 yield from super().run(request, cancelled)
 
     settings = TdmConfig(slice_s=0.64, slice_tokens=4, layout="pairs")
-    bench = Bench(Hesitant({"count": LONG}), policy=TdmPolicy(settings))
-    bench.hear(say("count"))
+    bench = Bench(Hesitant({"count.": LONG}), policy=TdmPolicy(settings))
+    bench.hear(say("count."))
     bench.hear(silence(14.0))
     first, second = (request.messages for request, _user in bench.ports.prompts[:2])
-    assert [m.text for m in first[1:]] == ["count"]
-    assert [m.text for m in second[1:]] == ["count", "<idle>", "<idle>"]
+    assert [m.text for m in first[1:]] == ["count."]
+    assert [m.text for m in second[1:]] == ["count.", "<idle>", "<idle>"]
     assert bench.heard == LONG
+
+
+@pytest.mark.parametrize("words", ["count,", "count"])
+@pytest.mark.parametrize("slice_s", LENGTHS_S)
+def test_a_duplex_model_is_not_kept_waiting_by_a_guessed_comma(words: str, slice_s: float) -> None:
+    """It answers finished sentences only; the recogniser had not ended this one, and the user says no more."""
+
+    class Strict(DuplexPorts):
+        def run(self, request, cancelled):
+            words = [m.text for m in getattr(request, "messages", ()) if m.role == "user" and m.text != "<idle>"]
+            if isinstance(request, ports.Generate) and words and words[-1][-1] not in ".?!":
+                self.prompts.append((request, words[-1]))
+                yield ports.Generated(ticket=request.ticket, text="<idle>", done=True)
+            else:
+                yield from super().run(request, cancelled)
+
+    settings = TdmConfig(slice_s=slice_s, slice_tokens=4, layout="pairs")
+    bench = Bench(Strict({"count.": LONG}), policy=TdmPolicy(settings))
+    bench.hear(say(words))
+    bench.hear(silence(1.0))
+    assert bench.heard == ""  # a pause of a second may be inside the sentence
+    bench.hear(silence(24.0))
+    assert bench.items() == [("user", words), ("assistant", LONG)]
+
+
+def test_a_duplex_model_does_not_begin_while_the_user_goes_on() -> None:
+    """What it wrote for half of the words is dropped; the slice with the rest is asked for anew."""
+    bench = bench_of({"Anna?": "hello", "here": "welcome"}, layout="pairs")
+    bench.lanes.charge = lambda request, index: 0.4 if isinstance(request, ports.Generate) else 0.02
+    bench.hear(say("Anna?"))
+    while not bench.ports.prompts:
+        bench.hear(silence(0.032))
+    bench.hear(say("here"))
+    bench.hear(silence(8.0))
+    assert bench.ports.prompts[0][1] == "Anna?"
+    assert bench.heard == "welcome"
+    assert not any(isinstance(event, ev.Flush) for _, event in bench.events)
 
 
 @pytest.mark.parametrize("slice_s", LENGTHS_S)

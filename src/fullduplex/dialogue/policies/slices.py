@@ -14,11 +14,14 @@ __all__ = [
     "SlicePair",
     "as_heard",
     "compact",
+    "ended",
     "extended",
     "merged_messages",
     "pair_messages",
     "unanswered",
 ]
+
+_SENTENCE_ENDS = (".", "?", "!", "\u2026", '"', "\u201d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,18 @@ def compact(pairs: tuple[SlicePair, ...]) -> tuple[SlicePair, ...]:
 def unanswered(pairs: tuple[SlicePair, ...]) -> bool:
     """Did the user speak last?"""
     return bool(pairs) and bool(pairs[-1].user) and not pairs[-1].machine
+
+
+def ended(pairs: tuple[SlicePair, ...]) -> tuple[SlicePair, ...]:
+    """With a full stop behind the user's last words, unless a sentence ends there.
+
+    A recogniser guesses a mark at every pause. A duplex model waits behind a comma for ever; who has been silent for long
+    meant none.
+    """
+    words = pairs[-1].user.rstrip(" ,;:-\u2013\u2014")
+    if not words or words.endswith(_SENTENCE_ENDS):
+        return pairs
+    return (*pairs[:-1], SlicePair(f"{words}.", pairs[-1].machine))
 
 
 def extended(pairs: tuple[SlicePair, ...], text: str, *, fresh: bool) -> tuple[SlicePair, ...]:

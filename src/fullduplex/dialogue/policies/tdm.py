@@ -3,7 +3,9 @@
 Source: "Beyond the Turn-Based Game" (2406.15718), section 3, and its released server. What differs, on purpose:
 - the brain's cache is kept between slices (the released server reads the whole history again every slice);
 - the history holds what was heard (the released one holds what was generated);
-- a slice of new words stops the machine at the slice's end, on the server (there, in the browser).
+- a slice of new words stops the machine at the slice's end, on the server (there, in the browser);
+- an answer that was written while the user spoke on is not begun (there, new words halt the writing itself);
+- who has been silent for a second has ended the sentence, whatever mark the recogniser guessed.
 
 A duplex model (`layout="pairs"`) decides itself, by writing <idle>. A chat model (`layout="merged"`) was never taught to:
 for it, the end-of-message probability of the words so far decides between <idle> and an answer, and the answer is
@@ -24,6 +26,7 @@ from fullduplex.dialogue.listening.hearing import Hearing, end_turn
 from fullduplex.dialogue.policies.slices import (
     SlicePair,
     as_heard,
+    ended,
     extended,
     merged_messages,
     pair_messages,
@@ -35,6 +38,8 @@ from fullduplex.dialogue.speaking.reply import Reply, add_text
 from fullduplex.dialogue.turns import Cue, Floor
 
 __all__ = ["TdmConfig", "TdmMind", "TdmPolicy"]
+
+_PAUSE_S = 1.0  # longest pause inside a sentence (Full-Duplex-Bench: 0.4 to 1 s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,8 @@ class TdmPolicy:
         if onset and desk.floor in (Floor.IDLE, Floor.THINKING):
             self._silence(desk, "the user went on")
             self._take_floor(desk)
+        if onset:
+            desk.mind = replace(desk.mind, urged=False)
         self._follow(desk)
         if desk.mind.closing_frames:
             self._close_when_read(desk)
@@ -180,7 +187,9 @@ class TdmPolicy:
             desk.hearing = end_turn(hearing, desk.config.hearing, enrol=False)
             desk.mind = replace(desk.mind, used=0)
         elif unanswered(mind.pairs) and not mind.urged:
-            desk.mind = replace(mind, urged=hearing.silence_s >= 2 * self.config.slice_s)
+            silence_s, two_slices_s = hearing.silence_s, 2 * self.config.slice_s
+            mind = self._ended(mind) if silence_s >= min(_PAUSE_S, two_slices_s) else mind
+            desk.mind = replace(mind, urged=silence_s >= two_slices_s)
             self._consider(desk)
         else:
             self._close_turn(desk)
@@ -198,10 +207,24 @@ class TdmPolicy:
         desk.cancel(mind.ticket)
         desk.mind = replace(desk.mind, ticket=None, machine_slice="", urged=True, closing_frames=0, answer=False)
         if wanted:
+            desk.mind = self._ended(desk.mind)
             self._write(desk)
         else:
             self._close_turn(desk)
             desk.cue(Cue.NOTHING)
+
+    def _ended(self, mind: TdmMind) -> TdmMind:
+        """A duplex model is shown the user's last words again if the recogniser had not ended the sentence."""
+        if self.config.layout != "pairs" or not unanswered(mind.pairs):
+            return mind
+        pairs = ended(mind.pairs)
+        return replace(mind, pairs=pairs, idled=mind.idled and pairs == mind.pairs)
+
+    def _overtaken(self, desk: Desk) -> bool:
+        """The user has gone on while a duplex model wrote; what it wrote answers half of what they say."""
+        if self.config.layout != "pairs" or desk.mind.urged:
+            return False
+        return desk.hearing.active or len(desk.hearing.transcript.split()) > desk.mind.used
 
     def _consider(self, desk: Desk) -> None:
         """Is it the machine's turn? A duplex model says so itself; a chat model does not cut in."""
@@ -258,6 +281,8 @@ class TdmPolicy:
                 desk.reply = add_text(desk.reply, "", desk.config.clauses, done=True)
             return
         fresh = desk.reply is None
+        if fresh and self._overtaken(desk):
+            return
         if fresh:
             self._begin(desk)
         reply = desk.reply

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
-from fullduplex.base.slices import IDLE, escape_controls, newest, slice_messages
+from fullduplex.base.slices import IDLE, MOST_PAIRS, escape_controls, newest, slice_messages
 from fullduplex.lm.brain import Brain
 
 __all__ = ["Player"]
@@ -15,12 +15,16 @@ __all__ = ["Player"]
 
 @dataclass(slots=True, kw_only=True)
 class Player:
-    """`pairs`: (user, machine) of the slices with words that are remembered. Greedy decoding; `key` names the conversation."""
+    """`pairs`: (user, machine) of the slices with words that are remembered, of which `most_pairs` at most are kept.
+
+    Greedy decoding; `key` names the conversation.
+    """
 
     brain: Brain
     system: str = ""
     slice_tokens: int = 10
     key: str = "behaviour"
+    most_pairs: int = MOST_PAIRS
     pairs: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def __post_init__(self) -> None:
@@ -34,7 +38,7 @@ class Player:
         text = "".join(self.brain.stream(messages, sampling, key=self.key)).replace(IDLE, "")
         machine = text if text.strip() else ""
         if user or machine:
-            self.pairs = list(newest((*self.pairs, (user, machine))))
+            self.pairs = list(newest((*self.pairs, (user, machine)), self.most_pairs))
         return machine
 
     def finish(self, *, most: int) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, MissingExtraError
 from fullduplex.lm.engine import LAYOUT_KEY
-from fullduplex.lm.gguf_names import gguf_names, layer_names
+from fullduplex.lm.gguf_files import gguf_names, layer_names, open_gguf
 from fullduplex.lm.tune.llama import Llama, LlamaConfig
 
 __all__ = ["read_gguf", "read_safetensors", "write_gguf", "write_safetensors"]
@@ -57,7 +57,7 @@ def read_gguf(path: str | Path) -> Llama:
         tensors. MissingExtraError: gguf is not installed.
     """
     gguf = _gguf()
-    reader = _reader(gguf, Path(path))
+    reader = open_gguf(Path(path))
     fields = {name: field for name, field in reader.fields.items() if name.startswith(("llama.", "general.arch"))}
     architecture = fields["general.architecture"].contents() if "general.architecture" in fields else "unnamed"
     if architecture != "llama":
@@ -89,15 +89,6 @@ def read_gguf(path: str | Path) -> Llama:
     return _build(config, state, path)
 
 
-def _reader(gguf: Any, path: Path) -> Any:
-    if not path.is_file():
-        raise AssetError(f"there is no model file {path}; see: fullduplex assets list")
-    try:
-        return gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError, OSError) as error:
-        raise FormatError(f"{path} is no whole GGUF file: {error}") from None
-
-
 def _build(config: LlamaConfig, state: dict[str, Tensor], path: str | Path) -> Llama:
     with torch.device("meta"):
         model = Llama(config)
@@ -126,7 +117,7 @@ def write_gguf(
     if kind not in kinds:
         raise ConfigError(f"kind is {kind!r}; expected one of {', '.join(kinds)}")
     wanted = gguf.GGMLQuantizationType[kinds[kind]]
-    reader = _reader(gguf, Path(like))
+    reader = open_gguf(Path(like))
     partial = Path(f"{path}.part")
     writer = gguf.GGUFWriter(partial, "llama")
     kept = ("GGUF.", "general.architecture", "general.file_type", LAYOUT_KEY)
