@@ -170,7 +170,13 @@ def main() -> None:
         data_hash="",
         figures=figures,
         seconds_s=round(time.perf_counter() - start_s, 2),
-        config={"scan": "B8 T1024 V16 N16", "dtype": "float32", "torch": torch.__version__, "num_threads": 1},
+        config={
+            "scan": "B8 T1024 V16 N16",
+            "stream": f"V{STREAM_V} N{STREAM_N} D{STREAM_D}, {num_columns or NUM_COLUMNS} columns",
+            "dtype": "float32",
+            "torch": torch.__version__,
+            "num_threads": 1,
+        },
     )
     print(record.to_json())
 
