@@ -73,7 +73,7 @@ class Talk:
 
     def answer(self, first: str) -> str:
         """All of the answer that began with `first`, to its end."""
-        said = first or self.hear("")
+        said = machine = first or self.hear("")
         self.judge("begins", bool(said))
         for _ in range(_MOST):
             machine = self.hear("")
