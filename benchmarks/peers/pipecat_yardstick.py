@@ -14,7 +14,7 @@ import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from loguru import logger
@@ -24,7 +24,7 @@ from pipecat_talk import KEY, VARIANTS, talk
 
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.caller import Act
-from fullduplex.evaluate.fdb.items import MODES, TASKS
+from fullduplex.evaluate.fdb.items import MODES, TASKS, Task
 from fullduplex.evaluate.fdb.score import lexical_judge
 from fullduplex.evaluate.generate.stimuli import stimuli
 from fullduplex.evaluate.room import RoomConfig
@@ -92,7 +92,10 @@ def main() -> int:
     logger.remove()
     logger.add(sys.stderr, level=arguments.log)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    chosen = [task for task in TASKS if task in arguments.tasks.split(",")]
+    tasks = arguments.tasks.split(",")
+    if unknown := set(tasks) - set(TASKS):
+        raise SystemExit(f"no task {min(unknown)!r}; there are: {', '.join(TASKS)}")
+    chosen = [cast("Task", task) for task in tasks]
     played = [item for task in chosen for item in stimuli(task, arguments.count, seed=arguments.seed)]
     parts = open_parts(PartsConfig(brain=arguments.brain, strict=True))
     peer = Peer(parts, arguments)

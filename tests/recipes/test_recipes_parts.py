@@ -1,11 +1,14 @@
 """Choosing parts: fallbacks that say so, strictness that says what to run."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
+from fullduplex.dialogue.policies.tdm import TdmPolicy
+from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain, open_parts, open_voice
 from fullduplex.recipes.talk import TalkConfig, make_session
 
@@ -54,3 +57,20 @@ def test_names_that_mean_nothing_are_refused() -> None:
         open_voice(PartsConfig(voice="opera"))
     with pytest.raises(ConfigError, match="turns"):
         make_session(open_parts(PartsConfig(brain="scripted", voice="tones")), TalkConfig(policy="shout"))
+
+
+def test_a_brain_that_was_taught_slices_is_spoken_to_in_slices() -> None:
+    """Whatever its kind: a chat model folded with an adapter, or a state-space student."""
+
+    class Taught(ScriptedBrain):
+        layout = "pairs"
+
+    parts = open_parts(PartsConfig(brain="scripted", voice="tones"))
+    for brain, layout in ((parts.brain, "merged"), (Taught(), "pairs")):
+        policy = make_session(replace(parts, brain=brain), TalkConfig(policy="tdm")).policy
+        assert isinstance(policy, TdmPolicy)
+        assert policy.config.layout == layout
+    pytest.importorskip("torch", reason="needs the extra torch")
+    from fullduplex.lm.student.brain import StudentBrain
+
+    assert StudentBrain.layout == "pairs"

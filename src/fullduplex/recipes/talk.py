@@ -13,7 +13,6 @@ from fullduplex.dialogue.policies.endpoint import FITTED
 from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
-from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
 from fullduplex.recipes.parts import Parts
@@ -71,8 +70,8 @@ def make_session(parts: Parts, config: TalkConfig) -> Session:
 
 
 def layout_of(parts: Parts) -> str:
-    """How the brain was taught to see time slices."""
-    return parts.brain.layout if isinstance(parts.brain, LlamaBrain) else "merged"
+    """How the brain was taught to see time slices; one that does not say is an ordinary chat model."""
+    return str(getattr(parts.brain, "layout", "merged"))
 
 
 def make_ports(parts: Parts, *, key: str) -> Ports:

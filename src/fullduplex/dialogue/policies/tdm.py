@@ -126,7 +126,7 @@ class TdmPolicy:
         if onset and desk.floor in (Floor.IDLE, Floor.THINKING):
             self._silence(desk, "the user went on")
             self._take_floor(desk)
-        if onset:
+        if onset and self.config.layout == "pairs":
             desk.mind = replace(desk.mind, urged=False)
         self._follow(desk)
         if desk.mind.closing_frames:

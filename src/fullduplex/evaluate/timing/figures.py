@@ -116,6 +116,6 @@ def draw_radar(file: Path, systems: Mapping[str, Mapping[str, float]], *, title:
     axes.tick_params(axis="x", pad=22)
     axes.set_ylim(0, 1)
     axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"])
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.2, -0.12))
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=min(len(systems), 3))
     axes.set_title(title, fontsize=11)
     _save(figure, file)

@@ -1,6 +1,6 @@
 """One conversation of 10^4 time slices with a real model. Prints one JSON line a tenth, and a last one.
 
-    python benchmarks/duplex_endurance.py --chats held.jsonl --facts facts_held.jsonl
+    python benchmarks/duplex/endurance.py --chats held.jsonl --facts facts_held.jsonl
 
 A round: the user tells three things and asks for one; it is answered, and nobody speaks for twenty slices. Then a question
 about something else is put, its answer broken into by the question for another of the three, and again nobody speaks.
@@ -73,7 +73,7 @@ class Talk:
 
     def answer(self, first: str) -> str:
         """All of the answer that began with `first`, to its end."""
-        said = first or self.hear("")
+        said = machine = first or self.hear("")
         self.judge("begins", bool(said))
         for _ in range(_MOST):
             machine = self.hear("")

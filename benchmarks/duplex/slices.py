@@ -1,7 +1,7 @@
 """What a duplex model pays for its history, by the wall clock. Prints one JSON line a part.
 
-    python benchmarks/duplex_slices.py prefill     # a kept cache against reading the history again every slice
-    python benchmarks/duplex_slices.py fork        # attention's cache against a Mamba-2 student's state
+    python benchmarks/duplex/slices.py prefill     # a kept cache against reading the history again every slice
+    python benchmarks/duplex/slices.py fork        # attention's cache against a Mamba-2 student's state
 
 `prefill`: n slices of equal length read for (n + 1) / 2 times as many tokens when every slice begins at the beginning, as in
 the server released with 2406.15718: 85.5 times at n = 170. The repeated reading is timed at nine slices and summed by the
