@@ -4,7 +4,7 @@ Prints one JSON line. Chats of two to five exchanges (answers of 80 to 400 words
 seed, in memory; the build reads, slices and serialises them with the paper's mix. The peer is the least any builder must
 do: read the same lines and write what was built again, with nothing in between.
 
-    python benchmarks/duplex_data.py
+    python benchmarks/duplex/data.py
 """
 
 import json
