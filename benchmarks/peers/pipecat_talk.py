@@ -200,19 +200,24 @@ def _act(outcome: ActOutcome) -> dict[str, Any]:
     return {key: getattr(outcome, key) for key in keys}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The scripted caller talks to a pipecat pipeline in real time.")
-    parser.add_argument("--scenario", default="latency", choices=sorted(SCENARIOS))
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every program that runs a pipeline asks."""
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variant", default="default", choices=VARIANTS)
-    parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N acts of the script")
     parser.add_argument("--brain", default="small", choices=sorted(BRAINS))
     parser.add_argument(
         "--ttfs-p99", type=float, default=0.45, metavar="S", help="the recogniser's measured latency, see README.md"
     )
-    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="write sound and transcripts there")
     parser.add_argument("--json", action="store_true", help="one JSON line instead of indented JSON")
     parser.add_argument("--log", default="ERROR", help="pipecat's log level")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="The scripted caller talks to a pipecat pipeline in real time.")
+    parser.add_argument("--scenario", default="latency", choices=sorted(SCENARIOS))
+    parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N acts of the script")
+    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="write sound and transcripts there")
+    add_options(parser)
     return parser
 
 

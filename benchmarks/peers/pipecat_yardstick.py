@@ -20,7 +20,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 from pipecat_device import Device
-from pipecat_talk import KEY, VARIANTS, talk
+from pipecat_talk import KEY, add_options, talk
 
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.caller import Act
@@ -28,7 +28,7 @@ from fullduplex.evaluate.fdb.items import MODES, TASKS, Task
 from fullduplex.evaluate.fdb.score import lexical_judge
 from fullduplex.evaluate.generate.stimuli import stimuli
 from fullduplex.evaluate.room import RoomConfig
-from fullduplex.recipes.parts import BRAINS, Parts, PartsConfig, open_parts
+from fullduplex.recipes.parts import Parts, PartsConfig, open_parts
 from fullduplex.recipes.yardstick.collect import System, collect
 from fullduplex.recipes.yardstick.hear import Hearer
 from fullduplex.recipes.yardstick.report import fdb_report, overlap_report, plain
@@ -75,14 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="one folder an item; kept and reused")
     parser.add_argument("--tasks", default=",".join(TASKS), metavar="T,T", help=f"default: {','.join(TASKS)}")
     parser.add_argument("--count", type=int, default=12, metavar="N", help="items of each task (default: 12)")
-    parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
-    parser.add_argument("--variant", default="default", choices=VARIANTS)
-    parser.add_argument("--brain", default="small", choices=sorted(BRAINS))
-    parser.add_argument(
-        "--ttfs-p99", type=float, default=0.45, metavar="S", help="the recogniser's latency, see README.md"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON line instead of indented JSON")
-    parser.add_argument("--log", default="ERROR", help="pipecat's log level")
+    add_options(parser)
     return parser
 
 
