@@ -40,6 +40,14 @@ def test_a_forecast_with_csv_and_picture(file: Path, tmp_path: Path, capsys: pyt
     assert (tmp_path / "out" / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_backtest_writes_no_forecast_and_says_so(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["forecast", str(file), "--horizon", "12", "--backtest", "--out", str(tmp_path / "out")]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_backtest_prints_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["forecast", str(file), "--horizon", "12", "--backtest", "--models", "linear"]) == 0
     out = capsys.readouterr().out

@@ -87,11 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str]) -> int:
-    """Forecast or backtest; exit status 0."""
+def _arguments(argv: list[str]) -> argparse.Namespace:
     arguments = _parser().parse_args(argv)
     if arguments.horizon < 1:
         raise InputError(f"--horizon is {arguments.horizon}; expected 1 or more")
+    if arguments.backtest and arguments.out is not None:
+        raise InputError("--backtest only measures and --out is for a forecast; leave one of them out")
+    return arguments
+
+
+def main(argv: list[str]) -> int:
+    """Forecast or backtest; exit status 0."""
+    arguments = _arguments(argv)
     series = read_series(arguments.file, _read_config(arguments))
     season = season_of(series.frequency) if arguments.season is None else arguments.season
     if season < 1:
