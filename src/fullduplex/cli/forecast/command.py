@@ -93,6 +93,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         raise InputError(f"--horizon is {arguments.horizon}; expected 1 or more")
     if arguments.backtest and arguments.out is not None:
         raise InputError("--backtest only measures and --out is for a forecast; leave one of them out")
+    arguments.seeds = _seeds(arguments.seeds)
     return arguments
 
 
@@ -112,7 +113,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--context is {arguments.context}; expected 1 or more")
     context = arguments.context or default_context(split.train, arguments.horizon, season)
     prepared = prepare(series.values_TC, split, season)
-    results = _all_measured(arguments, _seeds(arguments.seeds), context, prepared)
+    results = _all_measured(arguments, context, prepared)
     head: dict[str, object] = {
         "rows": len(series.values_TC),
         "series": list(series.names),
@@ -158,7 +159,7 @@ def _forecast(
     name: str, arguments: argparse.Namespace, context: int, series: Series, season: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Forecast, lower and upper end in the units of the file."""
-    model = _forecaster(name, arguments, context, _seeds(arguments.seeds)[0], "forecast")
+    model = _forecaster(name, arguments, context, arguments.seeds[0], "forecast")
     made = SeriesForecaster(horizon=arguments.horizon, model=model, season=season, level=arguments.level)
     forecast = made.fit(series).predict()
     return forecast.mean_HC, forecast.lower_HC, forecast.upper_HC
@@ -222,13 +223,11 @@ def _forecaster(name: str, arguments: argparse.Namespace, context: int, seed: in
     )
 
 
-def _measured(
-    name: str, arguments: argparse.Namespace, context: int, prepared: Prepared, seeds: tuple[int, ...], most: int | None
-) -> Row:
+def _measured(name: str, arguments: argparse.Namespace, context: int, prepared: Prepared, most: int | None) -> Row:
     from tqdm import tqdm
 
     results: list[BacktestResult] = []
-    for seed in seeds if name in TRAINED else seeds[:1]:
+    for seed in arguments.seeds if name in TRAINED else arguments.seeds[:1]:
         forecaster = _forecaster(name, arguments, context, seed, "backtest")
         total = num_windows(prepared.split.test + context, context, forecaster.horizon)
         with tqdm(
@@ -239,14 +238,14 @@ def _measured(
     return Row(name=name, by_seed=tuple(results))
 
 
-def _all_measured(arguments: argparse.Namespace, seeds: tuple[int, ...], context: int, prepared: Prepared) -> list[Row]:
+def _all_measured(arguments: argparse.Namespace, context: int, prepared: Prepared) -> list[Row]:
     """Every model over all windows; classical ones over a few, with the linear map on the same few beside them."""
     names = _named(arguments)
-    results = [_measured(name, arguments, context, prepared, seeds, None) for name in names if name not in CLASSICAL]
+    results = [_measured(name, arguments, context, prepared, None) for name in names if name not in CLASSICAL]
     few = max(1, _CLASSICAL_FITS // prepared.scaled_TC.shape[1])
-    slow = [_measured(name, arguments, context, prepared, seeds, few) for name in names if name in CLASSICAL]
+    slow = [_measured(name, arguments, context, prepared, few) for name in names if name in CLASSICAL]
     if slow and slow[0].by_seed[0].num_windows < results[0].by_seed[0].num_windows:
-        beside = _measured("linear", arguments, context, prepared, seeds, few)
+        beside = _measured("linear", arguments, context, prepared, few)
         slow.append(replace(beside, name=f"linear, those {beside.by_seed[0].num_windows}"))
     return [*results, *slow]
 
