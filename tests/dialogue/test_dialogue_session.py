@@ -1,5 +1,7 @@
 """Conversations on fakes: what is said, heard and remembered."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,29 @@ def test_an_answer_may_begin_while_the_user_speaks_but_makes_no_sound_yet(early:
     bench.hear(silence(3.0))
     assert bench.heard == "over there"
     assert bench.items()[0] == ("user", question)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "ahead"),
+    [
+        ("where is the big house of my friend", True, False),  # scored while it is said: nothing says that this is all
+        ("hello there", True, True),  # scored in the pause
+        ("hello there", False, False),  # and nobody wants an answer
+    ],
+)
+def test_the_prompt_is_read_with_the_score_where_an_answer_is_likely(said: str, answers: bool, ahead: bool) -> None:
+    scores: list[ports.ScoreEnd] = []
+
+    class Recording(FakePorts):
+        def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+            scores.extend([request] if isinstance(request, ports.ScoreEnd) else [])
+            return super().run(request, cancelled)
+
+    bench = Bench(Recording(), policy=TurnsPolicy(TurnsConfig(answers=answers)))
+    bench.hear(say(said))
+    bench.hear(silence(0.4))
+    assert bool(scores[0].ahead) == ahead
+    assert not ahead or scores[0].ahead == bench.ports.prompts[0][0].messages
 
 
 def test_words_that_change_after_a_sure_verdict_are_judged_by_sound_again() -> None:

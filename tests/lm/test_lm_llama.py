@@ -1,6 +1,7 @@
 """The GGUF brain: the cache never changes an answer, not by a bit, and bad files are typed errors."""
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -191,9 +192,38 @@ def test_logits_do_not_depend_on_batching(brain: LlamaBrain, cuts: tuple[int, ..
     expected = brain._engine.log_probabilities()
     brain.forget("a")
     for end in np.minimum(np.cumsum(cuts), len(tokens) - 1).tolist():
-        brain._advance("a", tokens[:end], logits=False)
+        brain._advance("a", tokens[:end])
     brain._advance("a", tokens, logits=True)
     np.testing.assert_array_equal(brain._engine.log_probabilities(), expected)
+
+
+@pytest.mark.parametrize("question", ["What is the capital of France?", "So, " + "well, " * 30 + "what is a whale?"])
+def test_reading_ahead_with_the_score_changes_nothing_and_saves_a_decode(
+    brain: LlamaBrain, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = brain.end_probability(partial(question), key="a")
+    reply = said(brain, partial(question), "a")
+    brain.forget("a")
+    assert brain.end_probability(partial(question), key="a", ahead=partial(question)) == score
+    decoded: list[int] = []
+    decode = brain._engine.decode
+
+    def counting(sequence: int, start: int, tokens: list[int], logits: Collection[int]) -> bool:
+        decoded.append(len(tokens))
+        return decode(sequence, start, tokens, logits)
+
+    monkeypatch.setattr(brain._engine, "decode", counting)
+    assert said(brain, partial(question), "a") == reply
+    assert decoded == [1] * len(decoded)  # the prompt was there, and what follows it was known
+    others = partial("Who are you?")
+    brain.end_probability(partial(question), key="a", ahead=partial(question))
+    said(brain, others, "b")  # the engine's logits are now those of another conversation
+    assert said(brain, partial(question), "a") == reply
+
+
+def test_a_prompt_ahead_that_does_not_go_on_from_the_words_is_not_read(brain: LlamaBrain) -> None:
+    score = brain.end_probability(partial("Good morning"), key="a")
+    assert brain.end_probability(partial("Good morning"), key="b", ahead=partial("What is a whale?")) == score
 
 
 def test_first_token_probability_agrees_with_the_greedy_reply(brain: LlamaBrain) -> None:

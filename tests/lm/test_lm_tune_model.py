@@ -63,7 +63,7 @@ def _llama_cpp(path: Path, text: str, layout: str) -> tuple[list[int], np.ndarra
     ids = engine.tokenize(text, False)
     rows = []
     for at, token in enumerate(ids):
-        engine.decode(0, at, [token], True)
+        engine.decode(0, at, [token], (0,))
         rows.append(engine.log_probabilities())
     engine.close()
     return ids, np.array(rows)

@@ -91,10 +91,11 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreEnd:
-    """Does the last user message read as finished?"""
+    """Does the last user message read as finished? `ahead`: the prompt that will be answered next if it does."""
 
     ticket: int
     messages: tuple[Message, ...]
+    ahead: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,12 @@ class Brain(Protocol):
         """
         ...
 
-    def end_probability(self, messages: Prompt, *, key: str) -> float | None:
-        """Probability, 0 to 1, that the last user message is complete as it stands; None when it cannot be told."""
+    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float | None:
+        """Probability, 0 to 1, that the last user message is complete as it stands; None when it cannot be told.
+
+        `ahead`: the prompt that will probably be answered next. A model may read it in the same breath; the result is
+        the same with or without.
+        """
         ...
 
     def stream(

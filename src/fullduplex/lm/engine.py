@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +121,18 @@ class Engine:
                 ends.add(token)
         return np.array(sorted(ends), dtype=np.intp)
 
-    def decode(self, sequence: int, start: int, tokens: list[int], logits: bool) -> bool:
+    def decode(self, sequence: int, start: int, tokens: list[int], logits: Collection[int]) -> bool:
         """Decode tokens at positions from `start`; False when the cache has no room.
 
-        With `logits` the last token's are computed. Raises `PortError` when the engine fails. Batches are short, so
-        whoever wants to stop asks between them: an abort callback would take Python's lock at every graph node.
+        Logits are computed behind the tokens whose indices `logits` holds. Raises `PortError` when the engine fails.
+        Batches are short, so whoever wants to stop asks between them: an abort callback would take Python's lock at
+        every graph node.
         """
         self._require_open()
         batch = self._batch
         batch.clear()
-        last = len(tokens) - 1
         for index, token in enumerate(tokens):
-            batch.add(token, start + index, [sequence], logits and index == last)
+            batch.add(token, start + index, [sequence], index in logits)
         try:
             self._context.decode(batch)
         except ValueError as error:
@@ -142,9 +143,12 @@ class Engine:
             raise PortError(f"the language model failed on a batch of {len(tokens)} tokens: {error}") from error
         return True
 
-    def log_probabilities(self) -> np.ndarray:
-        """Natural log of the next token's distribution behind the last decoded token, float64 (vocabulary,)."""
-        logits = np.array(self._context.get_logits_ith(-1), dtype=np.float64)
+    def log_probabilities(self, index: int = -1) -> np.ndarray:
+        """Natural log of the next token's distribution, float64 (vocabulary,).
+
+        `index`: of a token of the last batch whose logits were asked for; -1: the last of those.
+        """
+        logits = np.array(self._context.get_logits_ith(index), dtype=np.float64)
         if logits.shape != (self.vocabulary_size,) or not math.isfinite(peak := float(logits.max())):
             raise PortError("the language model gave no usable logits; the model file may be damaged")
         return logits - (peak + math.log(float(np.exp(logits - peak).sum())))

@@ -7,8 +7,9 @@ longest beginning any other one has read. One lock is held per token, so replies
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,15 @@ __all__ = ["LlamaBrain"]
 _LOG = logging.getLogger(__name__)
 _REPLY_TOKENS = 256  # kept free behind every prompt, so that reading ahead and answering cut a long history alike
 _SENTENCE_END = ".?!…"
+_NOT_READY = (-1, 0)
+
+
+@dataclass(slots=True)
+class _Advance:
+    """Tokens that were there already, and the belief about the next token where it was wanted (else empty)."""
+
+    reused: int
+    belief: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 class LlamaBrain:
@@ -59,6 +69,7 @@ class LlamaBrain:
         self._engine = Engine(Path(path), threads=fixed, context=context, sequences=slots)
         self._lease = (lambda: nullcontext(fixed)) if isinstance(threads, int) else threads
         self._lock = threading.RLock()
+        self._ready = _NOT_READY  # (sequence, tokens) behind which the engine's last logits lie
         self._end_tokens = self._engine.turn_end_tokens()
 
     @property
@@ -90,13 +101,16 @@ class LlamaBrain:
         tokens = self._tokens(kept, tail)
         with self._lock:
             try:
-                reused = self._advance(key, tokens, logits=False, cancelled=cancelled)
+                reused = self._advance(key, tokens, cancelled=cancelled).reused
             except InterruptedError:
                 return Prefill()
         return Prefill(reused_tokens=reused, new_tokens=len(tokens) - reused)
 
-    def end_probability(self, messages: Prompt, *, key: str) -> float:
+    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float:
         """Probability that the user's last message is complete: of an end of turn or a sentence-final mark next.
+
+        `ahead` is read as well, in the same decode, up to where its answer begins: a few tokens more cost far less there
+        than in a decode of their own.
 
         Sentence-final punctuation the recogniser has put there is taken off first, because it guesses one at every
         pause. 0.0 when the user has said nothing. Raises `InputError` when the last message is not the user's.
@@ -107,9 +121,13 @@ class LlamaBrain:
         if not spoken:
             return 0.0
         kept = self._fitted((*messages[:-1], Message("user", spoken)), _REPLY_TOKENS)
+        tokens = self._tokens(kept, "open")
+        following = self._tokens(self._fitted(ahead, _REPLY_TOKENS), "reply") if ahead else []
         with self._lock:
-            self._advance(key, self._tokens(kept, "open"), logits=True)
-            log_probability = self._engine.log_probabilities()
+            if following[: len(tokens)] == tokens:
+                log_probability = self._advance(key, following, logits=True, belief_behind=len(tokens)).belief
+            else:
+                log_probability = self._advance(key, tokens, belief_behind=len(tokens)).belief
         return float(min(1.0, np.exp(log_probability[self._end_tokens]).sum()))
 
     def first_token_probability(self, messages: Prompt, texts: tuple[str, ...], *, key: str) -> dict[str, float]:
@@ -120,16 +138,15 @@ class LlamaBrain:
         tokens = self._tokens(self._fitted(messages, _REPLY_TOKENS), "reply")
         result: dict[str, float] = {}
         with self._lock:
-            self._advance(key, tokens, logits=True)
-            first = self._engine.log_probabilities()
+            first = self._advance(key, tokens, belief_behind=len(tokens)).belief
             for text in texts:
                 beginning = self._engine.tokenize(text, False)
                 if not beginning:
                     raise InputError("first_token_probability needs texts that are not empty")
                 total = float(first[beginning[0]])
                 for length in range(1, len(beginning)):
-                    self._advance(key, tokens + beginning[:length], logits=True)
-                    total += float(self._engine.log_probabilities()[beginning[length]])
+                    longer = tokens + beginning[:length]
+                    total += float(self._advance(key, longer, belief_behind=len(longer)).belief[beginning[length]])
                 result[text] = float(np.exp(total))
         return result
 
@@ -201,38 +218,60 @@ class LlamaBrain:
             )
         return fitted.messages
 
-    def _advance(self, key: str, tokens: list[int], *, logits: bool, cancelled: Callable[[], bool] = never) -> int:
-        """Make the conversation's sequence hold `tokens`; returns how many were there already.
+    def _advance(
+        self,
+        key: str,
+        tokens: list[int],
+        *,
+        logits: bool = False,
+        belief_behind: int = 0,
+        cancelled: Callable[[], bool] = never,
+    ) -> _Advance:
+        """Make the conversation's sequence hold `tokens`.
 
-        Exactly `tokens` when `logits` are wanted behind them; otherwise tokens already read beyond them may stay.
+        Args:
+            key: the conversation.
+            tokens: exactly these when `logits` are wanted behind them; otherwise some already read beyond them may stay.
+            logits: the engine is left ready to sample what follows.
+            belief_behind: so many tokens in, the next token's distribution is wanted; 0: nowhere.
+            cancelled: asked between batches; raises `InterruptedError`.
         """
         slot = self._slot(key)
         reused = common_prefix(slot.tokens, tokens)
-        if reused == len(tokens) and not logits:
-            return reused
+        if reused == len(tokens) and not logits and not belief_behind:
+            return _Advance(reused)
+        if logits and not belief_behind and (slot.sequence, len(tokens)) == self._ready and slot.tokens == tokens:
+            return _Advance(reused)
         donor, shared = self._table.donor(tokens)
         if donor is not None and shared > reused:
             self._roll_back(slot, 0)
             self._copy(donor, slot, shared)
             reused = shared
-        if logits and reused == len(tokens):
-            reused -= 1  # logits exist only behind a token that was just decoded
+        # Logits exist only behind a token that was just decoded.
+        reused = min(reused, belief_behind - 1 if belief_behind else reused, len(tokens) - 1 if logits else reused)
         self._roll_back(slot, reused)
-        reused = len(slot.tokens)
+        result = _Advance(len(slot.tokens))
         try:
-            while len(slot.tokens) < len(tokens):
-                chunk = tokens[len(slot.tokens) : len(slot.tokens) + self._engine.batch_tokens]
+            while (start := len(slot.tokens)) < len(tokens):
+                chunk = tokens[start : start + self._engine.batch_tokens]
                 if cancelled():
                     raise InterruptedError
-                last = logits and len(slot.tokens) + len(chunk) == len(tokens)
-                with self._lease() as threads:
-                    self._engine.use_threads(threads)
-                    while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, last):
-                        self._evict(key)
-                slot.tokens += chunk
+                wanted = {belief_behind - 1 - start} | ({len(tokens) - 1 - start} if logits else set())
+                self._decode(key, slot, chunk, wanted)
+                if start < belief_behind <= len(slot.tokens):
+                    result.belief = self._engine.log_probabilities(belief_behind - 1 - start)
         finally:
             self._engine.remove(slot.sequence, len(slot.tokens))  # half of an interrupted batch may be in
-        return reused
+        self._ready = (slot.sequence, len(tokens)) if logits else _NOT_READY
+        return result
+
+    def _decode(self, key: str, slot: Slot, chunk: list[int], logits: Collection[int]) -> None:
+        self._ready = _NOT_READY
+        with self._lease() as threads:
+            self._engine.use_threads(threads)
+            while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
+                self._evict(key)
+        slot.tokens += chunk
 
     def _evict(self, key: str) -> None:
         oldest = self._table.oldest(besides=key)
@@ -252,11 +291,13 @@ class LlamaBrain:
     def _roll_back(self, slot: Slot, length: int) -> None:
         if length >= len(slot.tokens):
             return
+        self._ready = _NOT_READY
         if not self._engine.remove(slot.sequence, length):
             length = 0  # a recurrent model cannot go back by part
             self._engine.remove(slot.sequence, 0)
         del slot.tokens[length:]
 
     def _copy(self, source: Slot, target: Slot, length: int) -> None:
+        self._ready = _NOT_READY
         self._engine.copy(source.sequence, target.sequence, length)
         target.tokens[:] = source.tokens[:length]

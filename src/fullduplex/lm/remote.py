@@ -54,7 +54,7 @@ class RemoteBrain:
         """Nothing: the protocol cannot read ahead."""
         return Prefill()
 
-    def end_probability(self, messages: Prompt, *, key: str) -> None:
+    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> None:
         """None: the protocol cannot tell."""
         return
 

@@ -51,7 +51,7 @@ class Ports:
                 self.brain.prefill(request.messages, key=self.key, cancelled=cancelled)
                 yield ports.Prefilled(ticket=ticket)
             case ports.ScoreEnd():
-                probability = self.brain.end_probability(request.messages, key=self.key)
+                probability = self.brain.end_probability(request.messages, key=self.key, ahead=request.ahead)
                 yield ports.EndScored(ticket=ticket, probability=probability)
             case ports.Generate():
                 for piece in self.brain.stream(request.messages, request.sampling, key=self.key, cancelled=cancelled):

@@ -60,6 +60,21 @@ def test_an_abbreviation_does_not_end_the_first_clause_early() -> None:
     assert taken[0] == "Dr. Smith is here."
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("The sky is as blue as", "The sky is as"),
+        ("Understanding photosynthesis means a lot to", "Understanding photosynthesis means"),
+        ("Romeo and Juliette were two", "Romeo and Juliette"),
+        ("Professor J. Smith is here", "Professor J. Smith"),
+    ],
+)
+def test_the_first_clause_is_short_in_words_and_in_letters(text: str, first: str) -> None:
+    taken = take_clause(text, CONFIG, first=True, done=False)
+    assert taken is not None
+    assert taken[0] == first
+
+
 @pytest.mark.parametrize("text", ["No. I do not think so", "Yes. It is", "It was 1984. Then"])
 def test_short_sentences_do_end(text: str) -> None:
     taken = take_clause(text + " more", CONFIG, first=True, done=False)

@@ -52,7 +52,7 @@ class SliceBrain:
     def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         return Prefill()
 
-    def end_probability(self, messages: Prompt, *, key: str) -> float | None:
+    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float | None:
         return None
 
     def forget(self, key: str) -> None:

@@ -22,6 +22,7 @@ from fullduplex.dialogue.turns import Cue, Floor
 __all__ = ["TurnsConfig", "TurnsMind", "TurnsPolicy"]
 
 _JUDGE_SAMPLES = 8 * 16_000
+_SENTENCE_ENDS = (".", "?", "!")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +314,7 @@ class TurnsPolicy:
             sound=desk.mind.sound,
             words=desk.mind.words,
             silence_s=silence_s,
-            punctuated=desk.hearing.transcript.rstrip().endswith((".", "?", "!")),
+            punctuated=desk.hearing.transcript.rstrip().endswith(_SENTENCE_ENDS),
         )
         return end_probability(evidence, self.config.endpoint)
 
@@ -322,10 +323,18 @@ class TurnsPolicy:
         desk.cancel(mind.words_ticket)
         desk.cancel(mind.prefill_ticket)
         messages = desk.prompt(text.rstrip(" .?!,"))
-        ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages))
+        ahead = desk.prompt(text) if self._will_guess(desk, text) else ()
+        ticket = desk.ask(lambda t: ScoreEnd(ticket=t, messages=messages, ahead=ahead))
         # Words that have changed void a verdict that was left out because the old words were sure.
         judged = mind.sound is not None or mind.sound_ticket is not None
         desk.mind = replace(mind, words=None, words_ticket=ticket, scored=text, prefill_ticket=None, sound_asked=judged)
+
+    def _will_guess(self, desk: Desk, text: str) -> bool:
+        """Whether `text` is about to be answered: in a pause, or where the recogniser heard a sentence end."""
+        if not (self.config.speculate and self.config.answers) or self.config.overlap.lexicon.is_phantom(text):
+            return False
+        pause = desk.hearing.silence_frames >= desk.config.hearing.pause_frames
+        return pause or text.rstrip().endswith(_SENTENCE_ENDS)
 
     def _prepare(self, desk: Desk, history: History) -> None:
         """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks."""

@@ -4,6 +4,7 @@ A reply begins as a guess (the user may go on speaking) and is committed or drop
 the first words can be heard while the rest is still being thought.
 """
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 
@@ -40,10 +41,14 @@ _SILENCE = np.zeros(0, np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseConfig:
-    """How text is cut for synthesis. The first clause is short: its length is heard as latency."""
+    """How text is cut for synthesis. The first clause is short: its length is heard as latency.
+
+    It has `first_max_words` at most, fewer if they have as many letters as so many short ones (`first_max_chars`).
+    """
 
     first_words: int = 3
     first_max_words: int = 4
+    first_max_chars: int = 16
     words: int = 5
     max_words: int = 16
     sentence_pause_s: float = 0.16
@@ -92,8 +97,11 @@ class Reply:
         return self.text_done and not self.rest.strip() and all(clause.whole for clause in self.clauses)
 
 
-def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
-    """Where the next clause ends: the first boundary with at least `minimum` words before it, else `maximum` words."""
+def _cut_at(text: str, minimum: int, maximum: int, max_chars: float = math.inf) -> int | None:
+    """Where the next clause ends: the first boundary with at least `minimum` words before it, else `maximum` words.
+
+    Or fewer words, `minimum` at least, that reach `max_chars`.
+    """
     for match in _END.finditer(text):
         if match.group() == "." and _ABBREVIATED.search(text[: match.end()]):
             continue
@@ -103,6 +111,8 @@ def _cut_at(text: str, minimum: int, maximum: int) -> int | None:
         if count >= minimum or match.group()[0] in _SENTENCE_END:
             return match.end()
     words = list(re.finditer(r"\S+", text))
+    long = next((at for at, word in enumerate(words, start=1) if at >= minimum and word.end() >= max_chars), maximum)
+    maximum = min(maximum, long)
     if len(words) >= maximum:
         while maximum > 1 and _ABBREVIATED.search(text[: words[maximum - 1].end()]):
             maximum -= 1  # "Dr." goes with the name
@@ -114,7 +124,8 @@ def take_clause(text: str, config: ClauseConfig, *, first: bool, done: bool) -> 
     """Split off the next clause, or None if more text is needed. A clause never ends inside a word."""
     minimum = config.first_words if first else config.words
     maximum = config.first_max_words if first else config.max_words
-    cut = _cut_at(text if done else _whole_words(text), minimum, maximum)
+    max_chars = config.first_max_chars if first else math.inf
+    cut = _cut_at(text if done else _whole_words(text), minimum, maximum, max_chars)
     if cut is None:
         return (text.strip(), "") if done and text.strip() else None
     return text[:cut].strip(), text[cut:]

@@ -98,7 +98,7 @@ class StudentBrain:
             new = self.read_tokens - before
         return Prefill(reused_tokens=max(0, len(tokens) - new), new_tokens=new)
 
-    def end_probability(self, messages: Prompt, *, key: str) -> float:
+    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float:
         """Probability that the user's last message is complete. Raises: InputError when the last message is not the user's."""
         if not messages or messages[-1].role != "user":
             raise InputError("end_probability needs a prompt whose last message is the user's")

@@ -37,7 +37,7 @@ def time_calls(
         drawn = np.random.default_rng(0).integers(100, min(20_000, engine.vocabulary_size), _CONTEXT)
         tokens: list[int] = drawn.tolist()
         for start in range(0, _CONTEXT, _FILL):
-            engine.decode(0, start, tokens[start : start + _FILL], False)
+            engine.decode(0, start, tokens[start : start + _FILL], ())
         found: list[Call] = []
         # From the longest context to the shortest: what is behind a call is dropped and need not be computed again.
         for count, context in sorted(plan, key=lambda call: -call[1]):
@@ -45,7 +45,7 @@ def time_calls(
             for _ in range(repeats):
                 engine.remove(0, context)
                 begin = clock()
-                engine.decode(0, context, tokens[context : context + count], True)
+                engine.decode(0, context, tokens[context : context + count], (count - 1,))
                 least = min(least, clock() - begin)
             found.append(Call(tokens=count, context=context, seconds=least))
             progress()
