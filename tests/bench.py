@@ -1,5 +1,7 @@
 """A whole conversation without models: a session, simulated lanes and a loudspeaker, frame by frame."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fakes import FakeEar, FakePorts, read
@@ -35,6 +37,7 @@ class Bench:
         config: SessionConfig | None = None,
         state: SessionState | None = None,
         answers_flush: bool = True,
+        charge: Callable[[object, int], float] = charge,
     ) -> None:
         self.ports = ports or FakePorts()
         self.session = Session(ear=FakeEar(), policy=policy or TurnsPolicy(), config=config or ROOMY)

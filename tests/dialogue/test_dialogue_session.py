@@ -8,9 +8,12 @@ import pytest
 from bench import Bench
 from fakes import FakePorts, say, silence
 from fullduplex.base.errors import InputError
+from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
+from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
+from fullduplex.dialogue.speaking.reply import ClauseConfig
 from fullduplex.evaluate.measures import continuity
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
@@ -90,8 +93,27 @@ def test_the_prompt_is_read_with_the_score_where_an_answer_is_likely(said: str, 
     bench = Bench(Recording(), policy=TurnsPolicy(TurnsConfig(answers=answers)))
     bench.hear(say(said))
     bench.hear(silence(0.4))
-    assert bool(scores[0].ahead) == ahead
-    assert not ahead or scores[0].ahead == bench.ports.prompts[0][0].messages
+    assert not scores[0].ahead  # the first words of more
+    assert bool(scores[-1].ahead) == ahead
+    assert not ahead or scores[-1].ahead == bench.ports.prompts[-1][0].messages
+
+
+@pytest.mark.parametrize("hungry", [True, False])
+def test_a_clause_is_cut_before_the_sound_runs_out(hungry: bool) -> None:
+    def slow(request: object, index: int) -> float:
+        return 0.12 if isinstance(request, ports.Generate) else 0.02
+
+    config = SessionConfig(clauses=ClauseConfig(hungry_words=3 if hungry else 10**6))
+    bench = Bench(FakePorts({"hello there": LONG}), config=config, charge=slow)
+    bench.hear(say("hello there"))
+    bench.hear(silence(8.0))
+    assert bench.heard == LONG
+    assert " ".join(event.text for event in bench.of(ev.ReplyText)) == LONG
+    assert bench.items()[-1] == ("assistant", LONG)
+    sound = np.concatenate(bench.played)
+    sounding = np.flatnonzero(sound)
+    longest_hole_s = float(np.diff(sounding).max()) / VOICE_RATE_HZ
+    assert (longest_hole_s < 0.15) == hungry
 
 
 def test_words_that_change_after_a_sure_verdict_are_judged_by_sound_again() -> None:

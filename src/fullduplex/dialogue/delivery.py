@@ -3,14 +3,14 @@
 from dataclasses import replace
 from functools import partial
 
-from fullduplex.base.units import FRAME_S
+from fullduplex.base.units import FRAME_S, VOICE_RATE_HZ, samples_from_s
 from fullduplex.dialogue.branch import withdraw
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import AudioOut, DeadlineMissed, Failure, Heard, ReplyDone, ReplyText, Resumed
 from fullduplex.dialogue.history import record_heard
 from fullduplex.dialogue.ports import Failed, Generated, Synthesise, Synthesised
 from fullduplex.dialogue.speaking.playback import acknowledge, hold, pump, release
-from fullduplex.dialogue.speaking.reply import Reply, add_text, heard_text, spoken, unspoken
+from fullduplex.dialogue.speaking.reply import Reply, add_text, cut_short, heard_text, spoken, unspoken
 from fullduplex.dialogue.turns import Cue, Floor
 
 __all__ = ["deliver", "hold_breath", "resume", "stop", "take_failure", "take_heard", "take_sound", "take_text"]
@@ -33,11 +33,27 @@ def take_text(desk: Desk, result: Generated) -> bool:
         return False
     reply: Reply = getattr(desk, name)
     grown = add_text(reply, result.text, desk.config.clauses, done=result.done)
-    for clause in grown.clauses[len(reply.clauses) :]:
-        if grown.committed:
-            desk.emit(ReplyText(utterance=grown.utterance, text=clause.text))
+    _tell_new(desk, reply, grown)
     setattr(desk, name, grown)
     return True
+
+
+def _tell_new(desk: Desk, before: Reply, grown: Reply) -> None:
+    for clause in grown.clauses[len(before.clauses) :]:
+        if grown.committed:
+            desk.emit(ReplyText(utterance=grown.utterance, text=clause.text))
+
+
+def _feed(desk: Desk, reply: Reply) -> Reply:
+    """Before the sound runs out while the brain is in the middle of a long clause: cut the clause."""
+    if reply.text_done or not reply.clauses or not all(clause.whole for clause in reply.clauses):
+        return reply
+    left = reply.available_samples - desk.playback.sent
+    if left >= samples_from_s(desk.config.clauses.hungry_s, VOICE_RATE_HZ):
+        return reply
+    grown = cut_short(reply, desk.config.clauses)
+    _tell_new(desk, reply, grown)
+    return grown
 
 
 def take_sound(desk: Desk, result: Synthesised) -> None:
@@ -113,6 +129,7 @@ def deliver(desk: Desk, *, frames: int) -> None:
     if reply is None:
         desk.playback, _ = pump(desk.playback, _SILENT, desk.config.playback, frames=frames)
         return
+    reply = _feed(desk, reply)
     reply = desk.reply = _ask_for_sound(desk, reply, len(reply.clauses))
     desk.playback, sent = pump(desk.playback, reply, desk.config.playback, frames=frames)
     for audio in sent:

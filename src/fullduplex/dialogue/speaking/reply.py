@@ -20,6 +20,7 @@ __all__ = [
     "Reply",
     "add_text",
     "audio_between",
+    "cut_short",
     "heard_text",
     "spoken",
     "take_clause",
@@ -43,7 +44,9 @@ _SILENCE = np.zeros(0, np.float32)
 class ClauseConfig:
     """How text is cut for synthesis. The first clause is short: its length is heard as latency.
 
-    It has `first_max_words` at most, fewer if they have as many letters as so many short ones (`first_max_chars`).
+    It has `first_max_words` at most, fewer if they have as many letters as so many short ones (`first_max_chars`). When
+    less than `hungry_s` of sound is left to send and no clause is on its way, the words that are there are spoken,
+    `hungry_words` at least: a clause that is cut is heard less than a hole.
     """
 
     first_words: int = 3
@@ -51,6 +54,8 @@ class ClauseConfig:
     first_max_chars: int = 16
     words: int = 5
     max_words: int = 16
+    hungry_s: float = 0.15
+    hungry_words: int = 3
     sentence_pause_s: float = 0.16
     clause_pause_s: float = 0.06
 
@@ -149,6 +154,14 @@ def add_text(reply: Reply, text: str, config: ClauseConfig, *, done: bool) -> Re
         clauses = _without_unfinished(clauses, len(reply.clauses))
         rest = ""
     return replace(reply, rest=rest, clauses=tuple(clauses), text_done=done)
+
+
+def cut_short(reply: Reply, config: ClauseConfig) -> Reply:
+    """The reply with a clause of all whole words that fill none yet, if they are enough to go on with."""
+    text = _whole_words(reply.rest)
+    if len(words_of(text)) < config.hungry_words or _ABBREVIATED.search(text.rstrip()):
+        return reply
+    return replace(reply, clauses=(*reply.clauses, Clause(text=text.strip())), rest=reply.rest[len(text) :])
 
 
 def _without_unfinished(clauses: list[Clause], old: int) -> list[Clause]:
