@@ -30,7 +30,7 @@ def history(slices: int) -> tuple[Message, ...]:
 def seconds(brain: LlamaBrain, messages: tuple[Message, ...], key: str) -> float:
     """To read a prompt."""
     began = time.perf_counter()
-    brain.first_token_probability(messages, ("a",), key=key)
+    brain.log_likelihood(messages, "a", key=key)
     return time.perf_counter() - began
 
 

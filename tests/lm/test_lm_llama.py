@@ -226,14 +226,23 @@ def test_a_prompt_ahead_that_does_not_go_on_from_the_words_is_not_read(brain: Ll
     assert brain.end_probability(partial("Good morning"), key="b", ahead=partial("What is a whale?")) == score
 
 
-def test_first_token_probability_agrees_with_the_greedy_reply(brain: LlamaBrain) -> None:
+def test_the_likelihood_of_a_text_is_that_of_its_tokens_one_by_one(brain: LlamaBrain) -> None:
     reply = fresh(brain, FRANCE)
-    first = reply.split()[0]
-    found = brain.first_token_probability(FRANCE, (first, "Zebra", "Zebra crossing"), key="a")
-    assert found[first] > found["Zebra"] >= found["Zebra crossing"]
+    found = brain.log_likelihood(FRANCE, reply, key="a")
+    tokens = brain._engine.tokenize(reply, False)
+    for index, token in enumerate(tokens):
+        brain.forget("b")
+        brain._advance("b", [*brain._tokens(FRANCE, "reply"), *tokens[:index]], logits=True)
+        belief = brain._engine.log_probabilities()
+        assert int(belief.argmax()) == token  # the reply was decoded greedily
+        assert float(belief[token]) == found[index]
+    assert brain.log_likelihood(FRANCE, "Zebra crossing", key="a").mean() < found.mean()
+    begun = (*FRANCE, Message("assistant", "The capital of France is"))
+    assert brain.log_likelihood(begun, " Paris", key="a").sum() > brain.log_likelihood(begun, " Rome", key="a").sum()
     assert said(brain, FRANCE, "a") == reply
-    with pytest.raises(InputError):
-        brain.first_token_probability(FRANCE, ("",), key="a")
+    for text in ("", "word " * 5000):
+        with pytest.raises(InputError, match="log_likelihood"):
+            brain.log_likelihood(FRANCE, text, key="a")
 
 
 def test_log_probabilities_are_a_distribution(brain: LlamaBrain) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fullduplex.base.arrays import Float64Array
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
 from fullduplex.lm.brain import Prefill, Prompt, never
@@ -130,25 +131,29 @@ class LlamaBrain:
                 log_probability = self._advance(key, tokens, belief_behind=len(tokens)).belief
         return float(min(1.0, np.exp(log_probability[self._end_tokens]).sum()))
 
-    def first_token_probability(self, messages: Prompt, texts: tuple[str, ...], *, key: str) -> dict[str, float]:
-        """Probability that the reply begins with each of `texts`, tokenised in the usual way.
+    def log_likelihood(self, messages: Prompt, text: str, *, key: str) -> Float64Array:
+        """Natural log of the probability of every token of `text` as what comes next, (tokens,).
 
-        A text of several tokens costs one decode more. Raises `InputError` for an empty text.
+        Next is the reply, or what continues it where the last message is the assistant's. Raises `InputError` for an empty
+        text, and for one that does not fit behind the prompt.
         """
-        tokens = self._tokens(self._fitted(messages, _REPLY_TOKENS), "reply")
-        result: dict[str, float] = {}
+        prompt = self._tokens(self._fitted(messages, _REPLY_TOKENS), "reply")
+        tokens = self._engine.tokenize(text, False)
+        if not tokens or len(prompt) + len(tokens) > self.context_tokens:
+            raise InputError(
+                f"log_likelihood needs a text of 1 to {self.context_tokens - len(prompt)} tokens; got {len(tokens)}"
+            )
+        found = np.zeros(len(tokens))
         with self._lock:
-            first = self._advance(key, tokens, belief_behind=len(tokens)).belief
-            for text in texts:
-                beginning = self._engine.tokenize(text, False)
-                if not beginning:
-                    raise InputError("first_token_probability needs texts that are not empty")
-                total = float(first[beginning[0]])
-                for length in range(1, len(beginning)):
-                    longer = tokens + beginning[:length]
-                    total += float(self._advance(key, longer, belief_behind=len(longer)).belief[beginning[length]])
-                result[text] = float(np.exp(total))
-        return result
+            belief = self._advance(key, prompt, belief_behind=len(prompt)).belief
+            slot = self._slot(key)
+            for start in range(0, len(tokens), self._engine.batch_tokens):
+                chunk = tokens[start : start + self._engine.batch_tokens]
+                self._decode(key, slot, chunk, range(len(chunk)))
+                for index, token in enumerate(chunk):
+                    found[start + index] = belief[token]
+                    belief = self._engine.log_probabilities(index)
+        return found
 
     def stream(
         self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never

@@ -111,6 +111,15 @@ def _add_examine(examine: argparse.ArgumentParser) -> None:
         "--slice", type=float, default=2.0, choices=sorted(WORDS_OF_SLICE), help="seconds (default: 2)"
     )
     add_side_questions(examine)
+    examine.add_argument(
+        "--judge",
+        default="small",
+        metavar="NAME",
+        help="an untuned model that says whether it came back to the topic; none: by shared words alone (default: small)",
+    )
+    examine.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="leave out the first N chats and dialogues of facts"
+    )
     examine.add_argument("--limit", type=int, metavar="N", help="only the first N chats and N dialogues of facts")
     examine.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     examine.add_argument("--system", default=DEFAULT_SYSTEM, metavar="TEXT", help="system message")

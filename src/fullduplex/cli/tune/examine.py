@@ -10,9 +10,10 @@ from tqdm import tqdm
 from fullduplex.cli.arguments import side_questions_from
 from fullduplex.lm.behaviour.figures import examine, shares
 from fullduplex.lm.behaviour.trials import TrialConfig, Verdict
+from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.ultrachat.dialogues import read_dialogues
 from fullduplex.lm.ultrachat.facts import read_facts
-from fullduplex.recipes.parts import PartsConfig, open_brain
+from fullduplex.recipes.parts import PartsConfig, model_file, open_brain
 
 __all__ = ["run"]
 
@@ -20,11 +21,13 @@ __all__ = ["run"]
 def run(arguments: argparse.Namespace) -> int:
     """Play every trial and print the shares."""
     brain = open_brain(PartsConfig(brain=arguments.brain, threads=arguments.threads, conversations=1))
-    chats = list(islice(read_dialogues(arguments.chats), arguments.limit))
-    facts = read_facts(arguments.facts)[: arguments.limit] if arguments.facts else []
+    end = None if arguments.limit is None else arguments.skip + arguments.limit
+    chats = list(islice(read_dialogues(arguments.chats), arguments.skip, end))
+    facts = read_facts(arguments.facts)[arguments.skip : end] if arguments.facts else []
+    judge = None if arguments.judge == "none" else LlamaBrain(model_file(arguments.judge), threads=arguments.threads)
     config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed, known=side_questions_from(arguments))
     verdicts: list[Verdict] = []
-    trials = examine(brain, chats, facts, config, system=arguments.system)
+    trials = examine(brain, chats, facts, config, system=arguments.system, judge=judge)
     for found in tqdm(trials, total=2 * len(chats) + len(facts), unit=" trials", disable=None):
         verdicts += found
     table = shares(verdicts)

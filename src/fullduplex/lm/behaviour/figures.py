@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fullduplex.base.errors import InputError
 from fullduplex.lm.behaviour.player import Player
+from fullduplex.lm.behaviour.returning import Likelihood
 from fullduplex.lm.behaviour.trials import (
     TrialConfig,
     Verdict,
@@ -64,8 +65,12 @@ def examine(
     *,
     system: str = "",
     slice_tokens: int = 10,
+    judge: Likelihood | None = None,
 ) -> Iterable[list[Verdict]]:
-    """Every trial, one after the other: two a chat and one a told-facts dialogue; yields the verdicts of each."""
+    """Every trial, one after the other: two a chat and one a told-facts dialogue; yields the verdicts of each.
+
+    `judge`: a model that was not tuned, which says whether the machine has come back to its topic; None: shared words alone.
+    """
 
     def player() -> Player:
         brain.forget("behaviour")
@@ -73,6 +78,6 @@ def examine(
 
     for chat, other in pairs_of(chats):
         yield try_interruption(player(), chat, other, config)
-        yield try_side_question(player(), chat, config)
+        yield try_side_question(player(), chat, config, judge)
     for number, one in enumerate(facts):
         yield try_facts(player(), one, number, config)

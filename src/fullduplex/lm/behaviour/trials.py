@@ -12,6 +12,7 @@ from random import Random
 from fullduplex.base.errors import InputError
 from fullduplex.lm.behaviour.likeness import likeness
 from fullduplex.lm.behaviour.player import Player
+from fullduplex.lm.behaviour.returning import Likelihood, came_back
 from fullduplex.lm.ultrachat.cut import CutConfig, user_slices
 from fullduplex.lm.ultrachat.dialogues import Dialogue
 from fullduplex.lm.ultrachat.facts import FactDialogue
@@ -134,11 +135,14 @@ def try_facts(player: Player, facts: FactDialogue, number: int, config: TrialCon
     return verdicts
 
 
-def try_side_question(player: Player, chat: Dialogue, config: TrialConfig) -> list[Verdict]:
+def try_side_question(
+    player: Player, chat: Dialogue, config: TrialConfig, judge: Likelihood | None = None
+) -> list[Verdict]:
     """A side question about the machine's last words; it is answered, and then the answer goes on.
 
     `returns`: something follows the first sentence, and it is more like question and answer so far than like the side
-    question and its answer. `side_right`: the side question's own answer was given to the letter.
+    question and its answer. `returns_judged`: the same by `came_back`, if there is a judge. `side_right`: the side question's
+    own answer was given to the letter.
     """
     trial = _Trial(player, config, f"side question {chat.id}")
     verdicts: list[Verdict] = []
@@ -153,6 +157,9 @@ def try_side_question(player: Player, chat: Dialogue, config: TrialConfig) -> li
     topic = f"{chat.exchanges[0].user} {said} {chat.exchanges[0].machine}"
     on_topic = len(rest.split()) >= 3 and likeness(rest, topic) > likeness(rest, f"{question} {due}")
     verdicts.append(trial.verdict("returns", on_topic))
+    if judge is not None:
+        back = came_back(judge, (chat.exchanges[0].user, said), (question, due), rest)
+        verdicts.append(trial.verdict("returns_judged", back))
     return verdicts
 
 
