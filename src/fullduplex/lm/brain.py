@@ -6,13 +6,14 @@ may keep what it has already read of it, which changes the time an answer takes 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fullduplex.base.chat import Message, Sampling
 
-__all__ = ["Brain", "Prefill", "Prompt", "never"]
+__all__ = ["Brain", "Layout", "Prefill", "Prompt", "never"]
 
 Prompt = tuple[Message, ...]
+Layout = Literal["pairs", "merged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,11 @@ def never() -> bool:
 
 class Brain(Protocol):
     """A language model that answers prompts."""
+
+    @property
+    def layout(self) -> Layout:
+        """How time slices are shown to it: "pairs" if it was taught them, "merged" if it is an ordinary chat model."""
+        ...
 
     def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         """Read a prompt whose last user message is still being spoken; its unfinished last word is left out.

@@ -10,6 +10,7 @@ import numpy as np
 
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError, PortError
+from fullduplex.lm.brain import Layout
 from fullduplex.lm.template import detect_template
 
 __all__ = ["LAYOUT_KEY", "Engine"]
@@ -65,7 +66,7 @@ class Engine:
         self.batch_tokens = int(params.n_batch)
         self._batch = library.LlamaBatch(n_tokens=self.batch_tokens, embd=0, n_seq_max=1)
         self.template = detect_template(self._metadata("tokenizer.chat_template"))
-        self.layout = self._metadata(LAYOUT_KEY) or "merged"
+        self.layout: Layout = "pairs" if self._metadata(LAYOUT_KEY) == "pairs" else "merged"
 
     def _metadata(self, key: str) -> str | None:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
-from fullduplex.lm.brain import Prefill, Prompt, never
+from fullduplex.lm.brain import Layout, Prefill, Prompt, never
 from fullduplex.lm.budget import fit
 from fullduplex.lm.engine import Engine
 from fullduplex.lm.pieces import PieceAssembler, reply_pieces
@@ -84,8 +84,8 @@ class LlamaBrain:
         return self._engine.template.name
 
     @property
-    def layout(self) -> str:
-        """How time slices are shown to it: "pairs" if it was taught them, "merged" if it is an ordinary chat model."""
+    def layout(self) -> Layout:
+        """ "pairs" if the file says so, "merged" otherwise."""
         return self._engine.layout
 
     def count_tokens(self, messages: Prompt) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import ConfigError, InputError, PortError
-from fullduplex.lm.brain import Prefill, Prompt, never
+from fullduplex.lm.brain import Layout, Prefill, Prompt, never
 
 __all__ = ["RemoteBrain"]
 
@@ -22,6 +22,8 @@ _ADVICE = {401: "check the API key", 403: "check the API key", 404: "check the a
 
 class RemoteBrain:
     """Speaks to any server with the OpenAI chat-completions protocol. It has no cache to fill and tells no P(end)."""
+
+    layout: Layout = "merged"
 
     def __init__(self, base_url: str, model: str, api_key: str = "", *, timeout_s: float = 30.0) -> None:
         """Remember where to ask; nothing is sent yet.

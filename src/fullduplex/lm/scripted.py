@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import InputError
-from fullduplex.lm.brain import Prefill, Prompt, never
+from fullduplex.lm.brain import Layout, Prefill, Prompt, never
 
 __all__ = ["ScriptedBrain"]
 
@@ -35,6 +35,8 @@ class ScriptedBrain:
 
     The reply depends only on the prompt, as with every brain.
     """
+
+    layout: Layout = "merged"
 
     def __init__(self, replies: tuple[str, ...] = ()) -> None:
         if isinstance(replies, str):

@@ -65,13 +65,8 @@ def make_echo(*, enabled: bool = True) -> Echo:
 def make_session(parts: Parts, config: TalkConfig) -> Session:
     """The kind of conversation that `config` describes, with the ear of `parts`."""
     return Session(
-        ear=parts.ear, policy=make_policy(config, parts.chosen["brain"], layout_of(parts)), config=config.session
+        ear=parts.ear, policy=make_policy(config, parts.chosen["brain"], parts.brain.layout), config=config.session
     )
-
-
-def layout_of(parts: Parts) -> str:
-    """How the brain was taught to see time slices; one that does not say is an ordinary chat model."""
-    return str(getattr(parts.brain, "layout", "merged"))
 
 
 def make_ports(parts: Parts, *, key: str) -> Ports:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import ConfigError, InputError
-from fullduplex.lm.brain import Prefill, Prompt, never
+from fullduplex.lm.brain import Layout, Prefill, Prompt, never
 from fullduplex.lm.engine import Engine
 from fullduplex.lm.pieces import PieceAssembler, reply_pieces
 from fullduplex.lm.slots import common_prefix
@@ -62,7 +62,7 @@ class StudentBrain:
         ConfigError: a number is below 1.
     """
 
-    layout = "pairs"
+    layout: Layout = "pairs"
 
     def __init__(self, student: Student, words: Engine, *, conversations: int = 8, states: int = 24) -> None:
         if conversations < 1 or states < 1:
