@@ -1,20 +1,22 @@
-"""Has the machine come back to its topic? A language model that was not tuned is the judge.
+"""Has the machine come back to its topic? Two judges: shared words, and a language model that was not tuned.
 
-What follows the answer to a side question has come back if it is likelier as the continuation of the answer that was
-broken off than as that of the side question's answer, and than as the beginning of a reply to nothing in particular: the
-mean log likelihood of a token, in nats. A phrase of returning ("As I was saying,") is given in all three, so that only what
-comes behind it is judged.
+For the model, what follows the answer to a side question has come back if it is likelier as the continuation of the answer
+that was broken off than as that of the side question's answer, and than as the beginning of a reply to nothing in particular:
+the mean log likelihood of a token, in nats. A phrase of returning ("As I was saying,") is given in all three, so that only
+what comes behind it is judged.
 
-Why not by shared words alone: side questions about the last words quote the topic, so a true return shares words with both.
+Shared words alone are a poor judge: side questions about the last words quote the topic, so a true return shares words with
+both. `benchmarks/duplex/judge.py` measures both judges on continuations whose truth is known.
 """
 
 from typing import Protocol
 
 from fullduplex.base.arrays import Float64Array
 from fullduplex.base.chat import Message
+from fullduplex.lm.behaviour.likeness import likeness
 from fullduplex.lm.brain import Prompt
 
-__all__ = ["Likelihood", "came_back", "split_opening"]
+__all__ = ["Likelihood", "came_back", "shares_words", "split_opening"]
 
 _SYSTEM = Message("system", "You are a helpful assistant. You give short answers.")
 _NOTHING = ("Please go on.", "")
@@ -28,6 +30,11 @@ class Likelihood(Protocol):
     def log_likelihood(self, messages: Prompt, text: str, *, key: str) -> Float64Array:
         """Natural log of the probability of every token of `text` behind `messages`, (tokens,)."""
         ...
+
+
+def shares_words(topic: str, aside: str, rest: str) -> bool:
+    """Whether `rest` is more like the text `topic` than like the side question and its answer."""
+    return len(rest.split()) >= _LEAST_WORDS and likeness(rest, topic) > likeness(rest, aside)
 
 
 def split_opening(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from random import Random
 from fullduplex.base.errors import InputError
 from fullduplex.lm.behaviour.likeness import likeness
 from fullduplex.lm.behaviour.player import Player
-from fullduplex.lm.behaviour.returning import Likelihood, came_back
+from fullduplex.lm.behaviour.returning import Likelihood, came_back, shares_words
 from fullduplex.lm.ultrachat.cut import CutConfig, user_slices
 from fullduplex.lm.ultrachat.dialogues import Dialogue
 from fullduplex.lm.ultrachat.facts import FactDialogue
@@ -155,8 +155,7 @@ def try_side_question(
     verdicts.append(trial.verdict("side_right", _plain(reply).startswith(_plain(due))))
     _, _, rest = reply.partition(".")
     topic = f"{chat.exchanges[0].user} {said} {chat.exchanges[0].machine}"
-    on_topic = len(rest.split()) >= 3 and likeness(rest, topic) > likeness(rest, f"{question} {due}")
-    verdicts.append(trial.verdict("returns", on_topic))
+    verdicts.append(trial.verdict("returns", shares_words(topic, f"{question} {due}", rest)))
     if judge is not None:
         back = came_back(judge, (chat.exchanges[0].user, said), (question, due), rest)
         verdicts.append(trial.verdict("returns_judged", back))
