@@ -67,6 +67,7 @@ def scripted(arguments: argparse.Namespace) -> dict[str, Any]:
         "answered": sum(o.reply_gap_s is not None for o in turns),
         "cut_in_rate": round(float(np.mean([o.cut_in for o in turns])), 4),
         "reply_gap_s": quantiles(gaps),
+        "pause_s": quantiles([o.pause_s for o in outcomes if o.pause_s is not None]),
         "stop_s": quantiles(stops),
         "stopped_rate": stopped_rate(results),
         "kept_floor_rate": round(float(np.mean(kept)), 4) if kept else None,

@@ -42,6 +42,15 @@ def test_a_reply_gap_is_from_the_end_of_the_words_to_the_first_sound() -> None:
     assert not outcome.cut_in and outcome.stop_s is None and outcome.kept_floor is None
 
 
+def test_the_longest_pause_is_inside_the_answer_alone() -> None:
+    sound = track(12.0, (0.2, 0.6), (2.5, 3.0), (3.4, 4.0), (4.2, 5.0), (7.6, 8.0))
+    first, second = outcomes([act("turn")] * 2, [spoken(0, 1.0, 2.0), spoken(1, 6.0, 7.0)], sound, [])
+    assert first.pause_s == pytest.approx(0.4) and second.pause_s == 0
+    assert summary([first, second])["pause_s_median"] == pytest.approx(0.2)
+    (silent,) = outcomes([act("turn")], [spoken(0, 1.0, 2.0)], track(4.0), [])
+    assert silent.pause_s is None and summary([silent])["pause_s_p95"] is None
+
+
 def test_a_reply_before_the_end_is_a_cut_in_and_no_gap() -> None:
     (outcome,) = outcomes([act("turn")], [spoken(0, 1.0, 2.0)], track(6.0, (1.5, 3.0)), [])
     assert outcome.cut_in and outcome.reply_gap_s == pytest.approx(-0.5)

@@ -87,6 +87,7 @@ def _as_json(conversation: Conversation, chosen: dict[str, str], written: dict[s
             "text": outcome.text,
             "reply_gap_s": outcome.reply_gap_s,
             "stop_s": outcome.stop_s,
+            "pause_s": outcome.pause_s,
             "cut_in": outcome.cut_in,
             "kept_floor": outcome.kept_floor,
         }
@@ -105,6 +106,8 @@ def print_table(conversation: Conversation, chosen: dict[str, str], written: dic
     print(
         f"\nreply gap: median {_seconds(figures['reply_gap_s_median'])}, p95 {_seconds(figures['reply_gap_s_p95'])}"
         f" over {figures['turns']} turns ({figures['answered']} answered); cut-ins: {figures['cut_ins']}\n"
+        f"longest silence inside an answer: median {_seconds(figures['pause_s_median'])}, "
+        f"p95 {_seconds(figures['pause_s_p95'])}\n"
         f"stop after an interruption: median {_seconds(figures['stop_s_median'])}, "
         f"p95 {_seconds(figures['stop_s_p95'])}; false stops: {figures['false_stops']} of "
         f"{figures['harmless_sounds']} harmless sounds\n"

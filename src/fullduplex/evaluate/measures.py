@@ -46,7 +46,8 @@ class ActOutcome:
     `reply_gap_s`: end of the caller's speech to the machine's next sound (negative: the machine cut in).
     `stop_s`: caller's onset to the machine's silence, where the machine was speaking.
     `kept_floor`: the machine went on with what it was saying (for sounds that were not meant to stop it); `hole_s`: its
-    longest silence from the sound's onset to a second and a half after its end, as the price of listening.
+    longest silence from the sound's onset to a second and a half after its end, as the price of listening. `pause_s`: the
+    longest silence inside the answer, before anybody else speaks.
     """
 
     act: int
@@ -59,6 +60,7 @@ class ActOutcome:
     stop_s: float | None = None
     kept_floor: bool | None = None
     hole_s: float | None = None
+    pause_s: float | None = None
 
 
 def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.4) -> float:
@@ -101,7 +103,8 @@ def outcomes(
         stop_s = _stop_s(spans, spoken.start) if spoken.machine_spoke else None
         if act.role in ("turn", "interruption"):
             gap_s, cut_in = _gap(spans, spoken, horizon, stop_s)
-            results.append(ActOutcome(**common, reply_gap_s=gap_s, cut_in=cut_in, stop_s=stop_s))
+            pause_s = None if gap_s is None else _pause_s(spans, spoken.end + int(gap_s * EAR_RATE_HZ), horizon)
+            results.append(ActOutcome(**common, reply_gap_s=gap_s, cut_in=cut_in, stop_s=stop_s, pause_s=pause_s))
         else:
             kept = _kept(replies, spoken) if spoken.machine_spoke else None
             hole_s = _hole_s(spans, spoken, track.size) if kept else None
@@ -116,6 +119,11 @@ def _gap(spans: Spans, spoken: Spoken, horizon: int, stop_s: float | None) -> tu
             gap_s = (low - spoken.end) / EAR_RATE_HZ
             return gap_s, gap_s < -0.02
     return None, False
+
+
+def _pause_s(spans: Spans, first: int, horizon: int) -> float:
+    inside = [span for span in spans if first <= span[0] < horizon]
+    return max((after[0] - before[1] for before, after in pairwise(inside)), default=0) / EAR_RATE_HZ
 
 
 def _hole_s(spans: Spans, spoken: Spoken, length: int) -> float:
@@ -174,6 +182,7 @@ def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:
     stops = [o.stop_s for o in results if o.role == "interruption" and o.stop_s is not None]
     turns = [o for o in results if o.role in ("turn", "interruption")]
     holes = [o.hole_s for o in results if o.hole_s is not None]
+    pauses = [o.pause_s for o in results if o.pause_s is not None]
     tests = [o for o in results if o.kept_floor is not None]
 
     def quantile(values: list[float], q: float) -> float | None:
@@ -184,6 +193,8 @@ def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:
         "answered": sum(o.reply_gap_s is not None for o in turns),
         "reply_gap_s_median": quantile(gaps, 0.5),
         "reply_gap_s_p95": quantile(gaps, 0.95),
+        "pause_s_median": quantile(pauses, 0.5),
+        "pause_s_p95": quantile(pauses, 0.95),
         "cut_ins": sum(o.cut_in for o in turns),
         "interruptions": len(stops),
         "stop_s_median": quantile(stops, 0.5),
