@@ -128,6 +128,19 @@ def test_silent_pairs_are_left_out_but_for_the_first_of_a_run() -> None:
     assert kept_pairs(pairs) == [("a", ""), ("", "b"), ("", ""), ("c", "d"), ("", "")]
 
 
+@pytest.mark.parametrize("options", [["--skip", "-1"], ["--limit", "0"], ["--skip", "9"]])
+def test_examine_refuses_a_range_without_chats(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]})
+    )
+    assert main(["tune", "examine", "--brain", "scripted", "--chats", str(chats), *options]) == 2
+    told = capsys.readouterr().err
+    assert "--skip" in told or "behind the first 9" in told
+
+
 def test_examine_counts_what_the_committed_model_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if find("smollm2-135m-instruct") is None:
         pytest.skip("asset missing; run: fullduplex assets get smollm2-135m-instruct")

@@ -7,6 +7,7 @@ from itertools import islice
 
 from tqdm import tqdm
 
+from fullduplex.base.errors import InputError
 from fullduplex.cli.arguments import side_questions_from
 from fullduplex.lm.behaviour.figures import examine, shares
 from fullduplex.lm.behaviour.trials import TrialConfig, Verdict
@@ -20,10 +21,14 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Play every trial and print the shares."""
+    if arguments.skip < 0 or (arguments.limit is not None and arguments.limit < 1):
+        raise InputError(f"--skip {arguments.skip} --limit {arguments.limit}: expected 0 or more, and 1 or more")
     brain = open_brain(PartsConfig(brain=arguments.brain, threads=arguments.threads, conversations=1))
     end = None if arguments.limit is None else arguments.skip + arguments.limit
     chats = list(islice(read_dialogues(arguments.chats), arguments.skip, end))
     facts = read_facts(arguments.facts)[arguments.skip : end] if arguments.facts else []
+    if not chats:
+        raise InputError(f"{arguments.chats} holds no chat behind the first {arguments.skip}")
     judge = None if arguments.judge == "none" else LlamaBrain(model_file(arguments.judge), threads=arguments.threads)
     config = TrialConfig(slice_s=arguments.slice, seed=arguments.seed, known=side_questions_from(arguments))
     verdicts: list[Verdict] = []
