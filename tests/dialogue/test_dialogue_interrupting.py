@@ -1,12 +1,17 @@
 """Stopping the machine: at every tick, at random, twice at once, before and after its first sound."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
 from bench import Bench
 from fakes import FakePorts, say, silence
+from fullduplex.base.chat import Sampling
 from fullduplex.base.units import FRAME_SAMPLES, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
+from fullduplex.dialogue import ports
+from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.dialogue.listening.transcript import words_of
 from fullduplex.evaluate.measures import continuity
 
@@ -180,3 +185,30 @@ def test_a_command_alone_is_answered_after_a_while() -> None:
     started = next(index for index, event in bench.events if isinstance(event, ev.ReplyStarted))
     assert 0.55 < (started - spoken) * 0.032 < 0.8
     assert bench.heard == "fine"
+
+
+@pytest.mark.parametrize("speaking_s", [0.6, 0.9, 1.2])
+def test_what_was_read_ahead_is_not_read_again_because_the_user_broke_in(speaking_s: float) -> None:
+    """The whole reply would pass the bound of what the brain is shown; what is heard of it does not."""
+    first: list[str] = []
+
+    class Recording(FakePorts):
+        def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+            if isinstance(request, ports.Prefill | ports.ScoreEnd | ports.Generate) and len(request.messages) > 1:
+                first.append(request.messages[1].text)
+            return super().run(request, cancelled)
+
+    questions = ("apples", "pears", "plums")
+    replies = {question: f"{question} one two three four five six seven eight nine ten." for question in questions}
+    config = SessionConfig(memory_words=35, sampling=Sampling(max_tokens=400))
+    bench = Bench(Recording(replies), config=config)
+    for question in questions:
+        bench.hear(say(question))
+        bench.hear(silence(speaking_s if question == "plums" else 12.0))
+    assert bench.floor == "speaking"
+    bench.hear(say("cherries are what we want"))
+    bench.hear(silence(12.0))
+    check(bench)
+    shown = list(dict.fromkeys(first))
+    assert shown[0] == "apples" and len(shown) > 1  # in the end the oldest was forgotten
+    assert [first.index(text) for text in first] == sorted(first.index(text) for text in first)  # never to come back

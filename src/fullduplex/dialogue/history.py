@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fullduplex.base.chat import Message
 from fullduplex.base.slices import escape_controls
 
-__all__ = ["History", "Item", "messages_of", "recent", "record_heard", "record_user"]
+__all__ = ["History", "Item", "begin_alike", "messages_of", "recent", "record_heard", "record_user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,12 @@ def recent(items: tuple[Item, ...], memory_words: int) -> tuple[Item, ...]:
                 total -= sizes[start]
                 start += 1
     return items[start:]
+
+
+def begin_alike(one: History, other: History) -> bool:
+    """Whether the brain is shown both from the same item on: then what it has read of one is read of the other."""
+    first, second = (recent(history.items, history.memory_words)[:1] for history in (one, other))
+    return first == second
 
 
 def messages_of(history: History, user_text: str = "") -> tuple[Message, ...]:

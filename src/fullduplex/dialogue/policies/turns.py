@@ -11,7 +11,7 @@ from fullduplex.dialogue.branch import commit, fork, roll_back
 from fullduplex.dialogue.delivery import hold_breath, resume, stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
-from fullduplex.dialogue.history import History, messages_of, record_heard, record_user
+from fullduplex.dialogue.history import History, begin_alike, messages_of, record_heard, record_user
 from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
 from fullduplex.dialogue.listening.transcript import same_words, words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
@@ -273,8 +273,11 @@ class TurnsPolicy:
             return
         if not same_words(text, desk.mind.scored):
             self._score(desk, text)
-        if self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text):
+        if self._may_guess(text):
             fork(desk, text)
+
+    def _may_guess(self, text: str) -> bool:
+        return self.config.speculate and self.config.answers and not self.config.overlap.lexicon.is_phantom(text)
 
     def _guess_early(self, desk: Desk) -> None:
         """The user is still speaking: begin an answer when the words read so far may be all.
@@ -288,7 +291,7 @@ class TurnsPolicy:
         if not same_words(text, desk.mind.scored):
             roll_back(desk)
             self._score(desk, text)
-        elif (desk.mind.words or 0.0) >= self.config.early and not self.config.overlap.lexicon.is_phantom(text):
+        elif (desk.mind.words or 0.0) >= self.config.early and self._may_guess(text):
             fork(desk, text)
 
     def _maybe_finish(self, desk: Desk) -> None:
@@ -331,16 +334,17 @@ class TurnsPolicy:
 
     def _will_guess(self, desk: Desk, text: str) -> bool:
         """Whether `text` is about to be answered: in a pause, or where the recogniser heard a sentence end."""
-        if not (self.config.speculate and self.config.answers) or self.config.overlap.lexicon.is_phantom(text):
-            return False
         pause = desk.hearing.silence_frames >= desk.config.hearing.pause_frames
-        return pause or text.rstrip().endswith(_SENTENCE_ENDS)
+        return self._may_guess(text) and (pause or text.rstrip().endswith(_SENTENCE_ENDS))
 
     def _prepare(self, desk: Desk, history: History) -> None:
-        """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks."""
+        """The brain has nothing to do: let it read the conversation as it will have been heard when the user speaks.
+
+        Not where that would make it forget: a user who breaks in has heard less, and all would have to be read again.
+        """
         mind: TurnsMind = desk.mind
         known = history.items[-1].text if history.items else history.system
-        if mind.prefill_ticket is not None or mind.prepared == known:
+        if mind.prefill_ticket is not None or mind.prepared == known or not begin_alike(history, desk.history):
             return
         messages = messages_of(history)
         if messages:
