@@ -35,8 +35,9 @@ fi
 head -n 100 "$out/train.jsonl" >"$out/chats.jsonl"
 resume=""
 [ -e "$out/run/checkpoint" ] && resume=--resume
-[ -e "$out/run/adapter.safetensors" ] || "$fd" tune run --data "$out/duplex.jsonl" --chats "$out/chats.jsonl" --held-out "$out/watch.jsonl" --out "$out/run" \
-    --steps "$steps" --batch 4 --row-tokens 512 --precision float32 --evaluate-every 40 --seed 0 $resume
+[ -e "$out/run/adapter.safetensors" ] || "$fd" tune run --data "$out/duplex.jsonl" --chats "$out/chats.jsonl" \
+    --held-out "$out/watch.jsonl" --out "$out/run" --steps "$steps" --batch 4 --row-tokens 512 --precision float32 \
+    --evaluate-every 40 --seed 0 $resume
 
 back="basic=1,interweave=0.3,terminate=2,regenerate=0.5,reset=0.5,back_on_topic=5,backchannel=1"
 [ "$seed2" = 1 ] && second=$out/second || second=$out/second-$seed2

@@ -17,6 +17,7 @@ from random import Random
 
 from tqdm import tqdm
 
+from fullduplex.dialogue.desk import DEFAULT_SYSTEM
 from fullduplex.lm.behaviour.returning import came_back, shares_words
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.ultrachat.asides import side_questions
@@ -67,7 +68,7 @@ def main() -> None:
                 verdicts = {
                     "words": shares_words(f"{ask} {said} {whole}", f"{question} {due}", text),
                     "words, blind": shares_words(f"{ask} {said}", f"{question} {due}", text),
-                    "likelihood": came_back(judge, (ask, said), (question, due), text),
+                    "likelihood": came_back(judge, (ask, said), (question, due), text, system=DEFAULT_SYSTEM),
                 }
                 for name, verdict in verdicts.items():
                     right.setdefault(kind, {}).setdefault(name, []).append(verdict == truth)

@@ -18,7 +18,6 @@ from fullduplex.lm.brain import Prompt
 
 __all__ = ["Likelihood", "came_back", "shares_words", "split_opening"]
 
-_SYSTEM = Message("system", "You are a helpful assistant. You give short answers.")
 _NOTHING = ("Please go on.", "")
 _OPENING_WORDS = 7  # a phrase of returning has no more
 _LEAST_WORDS = 3
@@ -45,7 +44,9 @@ def split_opening(text: str) -> tuple[str, str]:
     return "", text.strip()
 
 
-def came_back(judge: Likelihood, topic: tuple[str, str], aside: tuple[str, str], rest: str) -> bool:
+def came_back(
+    judge: Likelihood, topic: tuple[str, str], aside: tuple[str, str], rest: str, *, system: str = ""
+) -> bool:
     """Whether `rest` goes on with the topic.
 
     Args:
@@ -53,6 +54,7 @@ def came_back(judge: Likelihood, topic: tuple[str, str], aside: tuple[str, str],
         topic: the question, and what was said of its answer.
         aside: the side question and its answer, as it should be.
         rest: what was said behind that.
+        system: the system message of the conversation; empty: none.
     """
     opening, text = split_opening(rest)
     if len(text.split()) < _LEAST_WORDS:
@@ -60,7 +62,8 @@ def came_back(judge: Likelihood, topic: tuple[str, str], aside: tuple[str, str],
 
     def nats(exchange: tuple[str, str]) -> float:
         begun = f"{exchange[1].rstrip()} {opening}".strip()
-        messages = (_SYSTEM, Message("user", exchange[0]), Message("assistant", begun))
+        told = (Message("system", system),) if system else ()
+        messages = (*told, Message("user", exchange[0]), Message("assistant", begun))
         return float(judge.log_likelihood(messages, f" {text}", key="judge").mean())
 
     return nats(topic) > max(nats(aside), nats(_NOTHING))

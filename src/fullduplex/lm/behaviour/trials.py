@@ -157,7 +157,7 @@ def try_side_question(
     topic = f"{chat.exchanges[0].user} {said} {chat.exchanges[0].machine}"
     verdicts.append(trial.verdict("returns", shares_words(topic, f"{question} {due}", rest)))
     if judge is not None:
-        back = came_back(judge, (chat.exchanges[0].user, said), (question, due), rest)
+        back = came_back(judge, (chat.exchanges[0].user, said), (question, due), rest, system=player.system)
         verdicts.append(trial.verdict("returns_judged", back))
     return verdicts
 
