@@ -256,27 +256,27 @@ class LlamaBrain:
         reused = min(reused, belief_behind - 1 if belief_behind else reused, len(tokens) - 1 if logits else reused)
         self._roll_back(slot, reused)
         result = _Advance(len(slot.tokens))
-        try:
-            while (start := len(slot.tokens)) < len(tokens):
-                chunk = tokens[start : start + self._engine.batch_tokens]
-                if cancelled():
-                    raise InterruptedError
-                wanted = {belief_behind - 1 - start} | ({len(tokens) - 1 - start} if logits else set())
-                self._decode(key, slot, chunk, wanted)
-                if start < belief_behind <= len(slot.tokens):
-                    result.belief = self._engine.log_probabilities(belief_behind - 1 - start)
-        finally:
-            self._engine.remove(slot.sequence, len(slot.tokens))  # half of an interrupted batch may be in
+        while (start := len(slot.tokens)) < len(tokens):
+            chunk = tokens[start : start + self._engine.batch_tokens]
+            if cancelled():
+                raise InterruptedError
+            wanted = {belief_behind - 1 - start} | ({len(tokens) - 1 - start} if logits else set())
+            self._decode(key, slot, chunk, wanted)
+            if start < belief_behind <= len(slot.tokens):
+                result.belief = self._engine.log_probabilities(belief_behind - 1 - start)
         self._ready = (slot.sequence, len(tokens)) if logits else _NOT_READY
         return result
 
     def _decode(self, key: str, slot: Slot, chunk: list[int], logits: Collection[int]) -> None:
         self._ready = _NOT_READY
-        with self._lease() as threads:
-            self._engine.use_threads(threads)
-            while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
-                self._evict(key)
-        slot.tokens += chunk
+        try:
+            with self._lease() as threads:
+                self._engine.use_threads(threads)
+                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
+                    self._evict(key)
+            slot.tokens += chunk
+        finally:
+            self._engine.remove(slot.sequence, len(slot.tokens))  # half of a batch that failed may be in
 
     def _evict(self, key: str) -> None:
         oldest = self._table.oldest(besides=key)
