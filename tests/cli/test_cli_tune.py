@@ -168,3 +168,24 @@ def test_ability_before_and_after(
     assert figures["after"]["perplexity"] == pytest.approx(figures["before"]["perplexity"], rel=1e-3)
     assert figures["before"]["perplexity"] > 10
     assert 0 <= figures["before"]["capitals"] < 0.7
+
+
+def test_average_two_runs_of_one_start(
+    model: Path, dialogues: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, dialogues, tmp_path / "first") == 0
+    begun = ["--start", str(tmp_path / "first/adapter.safetensors")]
+    files = []
+    for seed in ("1", "2"):
+        assert run(model, dialogues, tmp_path / seed, *begun, "--seed", seed) == 0
+        files.append(str(tmp_path / seed / "adapter.safetensors"))
+    capsys.readouterr()
+    out = tmp_path / "mean.safetensors"
+    assert main(["tune", "average", *files, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["adapters"] == 2 and 0 <= told["apart"] < 0.25
+    asked = ["tune", "check", "--model", str(model), "--data", str(dialogues), "--adapter"]
+    assert main([*asked, str(out)]) == 0
+    (tmp_path / "folder.safetensors").mkdir()
+    assert main(["tune", "average", *files, "--out", str(tmp_path / "folder.safetensors")]) == 1
+    assert "folder.safetensors" in capsys.readouterr().err

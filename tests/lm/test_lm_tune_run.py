@@ -1,6 +1,7 @@
 """Dialogues to rows, rows to an adapter: layout, weights, packing, resume, a run that learns to keep silent."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,19 @@ from fullduplex.lm.template import CHATML, encode, render
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 pytest.importorskip("safetensors", reason="needs the extra tune")
 
+from fullduplex.lm.tune.average import average_adapters  # noqa: E402
 from fullduplex.lm.tune.examples import Example, LayoutConfig, example_of, pack  # noqa: E402
 from fullduplex.lm.tune.llama import Llama, LlamaConfig  # noqa: E402
 from fullduplex.lm.tune.lora import LoraConfig  # noqa: E402
 from fullduplex.lm.tune.objective import slice_figures, slice_loss  # noqa: E402
-from fullduplex.lm.tune.run import TuneConfig, held_out_figures, merged, tune  # noqa: E402
+from fullduplex.lm.tune.run import (  # noqa: E402
+    TuneConfig,
+    held_out_figures,
+    merged,
+    read_adapter,
+    tune,
+    write_adapter,
+)
 
 CONTROLS = ("<|im_start|>", "<|im_end|>")
 
@@ -199,6 +208,53 @@ def test_all_weights_can_be_trained(tmp_path: Path) -> None:
     tune(model, letters, CHATS, (), config, tmp_path)
     assert not torch.equal(model.blocks[0].feed.up.weight, base().blocks[0].feed.up.weight)
     assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_adapters_that_began_as_one_are_averaged(tmp_path: Path) -> None:
+    tune(base(), letters, CHATS, (), CONFIG, tmp_path / "first")
+    start = tmp_path / "first/adapter.safetensors"
+    paths = []
+    for seed in (1, 2):
+        config = replace(CONFIG, num_steps=10, seed=seed, start=start, lora=replace(CONFIG.lora, seed=seed))
+        tune(base(), letters, CHATS, (), config, tmp_path / str(seed))
+        paths.append(tmp_path / str(seed) / "adapter.safetensors")
+    apart = average_adapters(paths, tmp_path / "mean.safetensors")
+    assert 0 < apart < 0.2
+    (one, _), (other, _), (mean, lora) = map(read_adapter, (*paths, tmp_path / "mean.safetensors"))
+    assert lora.rank == CONFIG.lora.rank
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+    for name, factor in mean.items():
+        torch.testing.assert_close(factor, (one[name] + other[name]) / 2, atol=2e-3, rtol=2e-3)  # float16
+    changes, off = [], []
+    for name in (name.removesuffix(".up") for name in mean if name.endswith(".up")):
+        change = (one[f"{name}.up"] @ one[f"{name}.down"] + other[f"{name}.up"] @ other[f"{name}.down"]) / 2
+        changes.append(change.flatten())
+        off.append((change - mean[f"{name}.up"] @ mean[f"{name}.down"]).flatten())
+    assert float(torch.cat(off).norm() / torch.cat(changes).norm()) == pytest.approx(apart, abs=2e-3)
+    average_adapters([paths[0], paths[0]], tmp_path / "same.safetensors")
+    assert (tmp_path / "same.safetensors").read_bytes() == paths[0].read_bytes()
+
+
+def test_adapters_that_do_not_belong_together_are_not_averaged(tmp_path: Path) -> None:
+    paths = []
+    for seed in (1, 2):
+        config = replace(CONFIG, num_steps=10, seed=seed, lora=replace(CONFIG.lora, seed=seed))
+        tune(base(), letters, CHATS, (), config, tmp_path / str(seed))
+        paths.append(tmp_path / str(seed) / "adapter.safetensors")
+    out = tmp_path / "mean.safetensors"
+    with pytest.raises(ConfigError, match="did not begin as the same"):
+        average_adapters(paths, out)
+    with pytest.raises(ConfigError, match="two adapters"):
+        average_adapters(paths[:1], out)
+    config = replace(CONFIG, num_steps=1, lora=replace(CONFIG.lora, rank=CONFIG.lora.rank + 1))
+    tune(base(), letters, CHATS, (), config, tmp_path / "wider")
+    with pytest.raises(ConfigError, match="was made with"):
+        average_adapters([paths[0], tmp_path / "wider/adapter.safetensors"], out)
+    factors, lora = read_adapter(paths[0])
+    write_adapter(tmp_path / "fewer.safetensors", dict(list(factors.items())[2:]), lora)
+    with pytest.raises(FormatError, match="other layers"):
+        average_adapters([paths[0], tmp_path / "fewer.safetensors"], out)
+    assert not out.exists()
 
 
 def test_damaged_adapters_are_refused(tmp_path: Path) -> None:

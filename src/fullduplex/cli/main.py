@@ -95,6 +95,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"fullduplex {name}: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def _run(module: str, function: str, rest: list[str]) -> int:

@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   fullduplex data distill chats.jsonl --count 400
   fullduplex data build chats.jsonl duplex.jsonl --mix ours
   fullduplex tune run --data duplex.jsonl --out runs/small --steps 300
+  fullduplex tune average runs/a/adapter.safetensors runs/b/adapter.safetensors --out mean.safetensors
   fullduplex tune check --data held-out.jsonl --adapter runs/small/adapter.safetensors
   fullduplex tune export --adapter runs/small/adapter.safetensors --gguf small-duplex.gguf
   fullduplex talk --policy tdm --brain small-duplex.gguf"""
@@ -28,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|examine|ability|export|student")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="run|check|average|examine|ability|export|student")
     run = jobs.add_parser("run", help="train", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     _add_model(run)
     run.add_argument("--data", type=Path, required=True, metavar="DUPLEX.jsonl", help="from: fullduplex data build")
@@ -62,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--adapter", type=Path, metavar="FILE", help="adapter.safetensors of a run")
     check.add_argument("--limit", type=int, metavar="N", help="only the first N dialogues")
+    average = jobs.add_parser("average", help="one adapter from several that began as the same one (run --start)")
+    average.add_argument("adapters", type=Path, nargs="+", metavar="FILE", help="adapter.safetensors of the runs")
+    average.add_argument("--out", type=Path, required=True, metavar="FILE", help="the adapter to write")
+    average.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_logging(average)
     export = jobs.add_parser("export", help="fold an adapter in and write the model")
     _add_model(export)
     export.add_argument("--adapter", type=Path, metavar="FILE", help="adapter.safetensors of a run")

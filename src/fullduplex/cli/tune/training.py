@@ -11,6 +11,7 @@ from fullduplex.assets import store
 from fullduplex.base.errors import ConfigError
 from fullduplex.lm.behaviour.figures import wilson
 from fullduplex.lm.tune.ability import chat_perplexity, probe_rates
+from fullduplex.lm.tune.average import average_adapters
 from fullduplex.lm.tune.examples import LayoutConfig, Tokenize, pack
 from fullduplex.lm.tune.llama import Llama
 from fullduplex.lm.tune.lora import LoraConfig
@@ -22,7 +23,7 @@ from fullduplex.lm.tune.weights import read_gguf, read_safetensors, write_gguf, 
 from fullduplex.recipes.parts import BRAINS
 from fullduplex.train.loop import StepReport
 
-__all__ = ["ability", "check", "export", "run"]
+__all__ = ["ability", "average", "check", "export", "run"]
 
 
 def _file(name: str) -> Path:
@@ -98,6 +99,16 @@ def check(arguments: argparse.Namespace) -> int:
     print(f"loss            {figures['loss']:.3f} nats a token (perplexity {math.exp(figures['loss']):.1f})")
     print(f"idle kept       {100 * figures['idle_kept']:.1f} % of {figures['idle_slices']:.0f} slices")
     print(f"speech begun    {100 * figures['speech_begun']:.1f} % of {figures['speech_slices']:.0f} slices")
+    return 0
+
+
+def average(arguments: argparse.Namespace) -> int:
+    """One adapter from several."""
+    apart = average_adapters(arguments.adapters, arguments.out)
+    if arguments.json:
+        print(json.dumps({"written": str(arguments.out), "adapters": len(arguments.adapters), "apart": apart}))
+        return 0
+    print(f"written: {arguments.out}, the mean of {len(arguments.adapters)} (their mean change to {100 * apart:.1f} %)")
     return 0
 
 

@@ -29,7 +29,16 @@ from fullduplex.train.data import ShuffledBatches
 from fullduplex.train.loop import StepReport, TrainConfig, train
 from fullduplex.train.schedule import ScheduleConfig
 
-__all__ = ["TuneConfig", "examples_of", "held_out_figures", "merged", "read_adapter", "safetensors_library", "tune"]
+__all__ = [
+    "TuneConfig",
+    "examples_of",
+    "held_out_figures",
+    "merged",
+    "read_adapter",
+    "safetensors_library",
+    "tune",
+    "write_adapter",
+]
 
 _ADAPTER = "adapter.safetensors"
 
@@ -174,7 +183,7 @@ def tune(
             checkpoint=checkpoint,
         )
     if config.mode == "lora":
-        _write_adapter(folder / _ADAPTER, model, config)
+        write_adapter(folder / _ADAPTER, adapter_state(model), config.lora)
     else:
         write_safetensors(folder, model)
     return manifest
@@ -226,10 +235,11 @@ def safetensors_library() -> Any:
     return safetensors
 
 
-def _write_adapter(path: Path, model: Llama, config: TuneConfig) -> None:
+def write_adapter(path: Path, factors: dict[str, torch.Tensor], lora: LoraConfig) -> None:
+    """Write factors as float16; the file appears whole or not at all."""
     partial = path.with_suffix(".part")
-    state = {name: value.to(torch.float16) for name, value in adapter_state(model).items()}
-    safetensors_library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(config.lora))})
+    state = {name: value.to(torch.float16) for name, value in factors.items()}
+    safetensors_library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(lora))})
     partial.replace(path)
 
 
