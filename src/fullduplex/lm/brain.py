@@ -44,11 +44,13 @@ class Brain(Protocol):
         """
         ...
 
-    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float | None:
+    def end_probability(
+        self, messages: Prompt, *, key: str, ahead: Prompt = (), cancelled: Callable[[], bool] = never
+    ) -> float | None:
         """Probability, 0 to 1, that the last user message is complete as it stands; None when it cannot be told.
 
         `ahead`: the prompt that will probably be answered next. A model may read it in the same breath; the result is
-        the same with or without.
+        the same with or without. `cancelled` is asked now and then and ends it: then the result means nothing.
         """
         ...
 

@@ -56,7 +56,9 @@ class RemoteBrain:
         """Nothing: the protocol cannot read ahead."""
         return Prefill()
 
-    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> None:
+    def end_probability(
+        self, messages: Prompt, *, key: str, ahead: Prompt = (), cancelled: Callable[[], bool] = never
+    ) -> None:
         """None: the protocol cannot tell."""
         return
 

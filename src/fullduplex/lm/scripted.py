@@ -47,7 +47,9 @@ class ScriptedBrain:
         """Nothing to read ahead."""
         return Prefill()
 
-    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float:
+    def end_probability(
+        self, messages: Prompt, *, key: str, ahead: Prompt = (), cancelled: Callable[[], bool] = never
+    ) -> float:
         """0.9 for words that may end a sentence, 0.1 for words that hardly ever do, 0.0 for silence."""
         words = messages[-1].text.split() if messages and messages[-1].role == "user" else []
         if not words:

@@ -51,7 +51,9 @@ class Ports:
                 self.brain.prefill(request.messages, key=self.key, cancelled=cancelled)
                 yield ports.Prefilled(ticket=ticket)
             case ports.ScoreEnd():
-                probability = self.brain.end_probability(request.messages, key=self.key, ahead=request.ahead)
+                probability = self.brain.end_probability(
+                    request.messages, key=self.key, ahead=request.ahead, cancelled=cancelled
+                )
                 yield ports.EndScored(ticket=ticket, probability=probability)
             case ports.Generate():
                 for piece in self.brain.stream(request.messages, request.sampling, key=self.key, cancelled=cancelled):

@@ -52,7 +52,9 @@ class SliceBrain:
     def prefill(self, messages: Prompt, *, key: str, cancelled: Callable[[], bool] = never) -> Prefill:
         return Prefill()
 
-    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float | None:
+    def end_probability(
+        self, messages: Prompt, *, key: str, ahead: Prompt = (), cancelled: Callable[[], bool] = never
+    ) -> float | None:
         return None
 
     def forget(self, key: str) -> None:

@@ -98,17 +98,21 @@ class StudentBrain:
             new = self.read_tokens - before
         return Prefill(reused_tokens=max(0, len(tokens) - new), new_tokens=new)
 
-    def end_probability(self, messages: Prompt, *, key: str, ahead: Prompt = ()) -> float:
+    def end_probability(
+        self, messages: Prompt, *, key: str, ahead: Prompt = (), cancelled: Callable[[], bool] = never
+    ) -> float:
         """Probability that the user's last message is complete. Raises: InputError when the last message is not the user's."""
         if not messages or messages[-1].role != "user":
             raise InputError("end_probability needs a prompt whose last message is the user's")
         spoken = messages[-1].text.rstrip().rstrip(_SENTENCE_END)
         if not spoken:
             return 0.0
+        tokens = self._tokens((*messages[:-1], Message("user", spoken)), "open")
         with self._lock:
-            shares = self._shares(
-                self._advance(key, self._tokens((*messages[:-1], Message("user", spoken)), "open"), never)
-            )
+            try:
+                shares = self._shares(self._advance(key, tokens, cancelled))
+            except InterruptedError:
+                return 0.0
         return float(min(1.0, shares[self._ends].sum()))
 
     def stream(

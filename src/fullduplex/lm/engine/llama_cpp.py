@@ -1,8 +1,13 @@
-"""llama.cpp through cyllama 0.2.18: one model, one context, typed errors. Not thread-safe; `llama.py` has the lock."""
+"""llama.cpp: one model, one context, typed errors. Not thread-safe; `lm/llama.py` has the lock.
 
+The library is cyllama's wheel, or llama-cpp-python compiled for this processor where that is installed (`compiled.py`).
+"""
+
+import logging
 import math
 import re
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +18,9 @@ from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputEr
 from fullduplex.lm.brain import Layout
 from fullduplex.lm.template import detect_template
 
-__all__ = ["LAYOUT_KEY", "Engine"]
+__all__ = ["LAYOUT_KEY", "Engine", "library_name"]
 
+_LOG = logging.getLogger(__name__)
 LAYOUT_KEY = "fullduplex.layout"  # metadata of a GGUF file: "pairs" if the model was taught time slices
 
 # The cache may not change an answer, so a token's logits must not depend on how the tokens before it were batched. They
@@ -194,14 +200,28 @@ class Engine:
         self._model.close()
 
 
+@cache
 def _library() -> Any:
+    """The library: the compiled one where it is installed and works, else the wheel."""
     try:
-        from cyllama.llama import llama_cpp
-    except ImportError:
-        raise MissingExtraError("cyllama", "talk") from None
-    llama_cpp.disable_logging()
-    llama_cpp.ggml_backend_load_all()
-    return llama_cpp
+        from fullduplex.lm.engine import compiled as library
+    except ImportError as error:
+        if error.name != "llama_cpp":
+            _LOG.warning("llama-cpp-python is installed but not usable (%s); the wheel is taken", error)
+        try:
+            from cyllama.llama import llama_cpp as library
+        except ImportError:
+            raise MissingExtraError("cyllama", "talk") from None
+    library.disable_logging()
+    library.ggml_backend_load_all()
+    _LOG.info("llama.cpp: %s", library.__name__)
+    return library
+
+
+def library_name() -> str:
+    """What carries llama.cpp here. Raises: MissingExtraError."""
+    compiled = _library().__name__ == "fullduplex.lm.engine.compiled"
+    return "llama-cpp-python, compiled here" if compiled else "cyllama"
 
 
 def _model_type(library: Any) -> Any:
