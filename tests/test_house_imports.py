@@ -10,7 +10,18 @@ import pytest
 from fullduplex.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "onnxruntime", "cyllama", "livekit", "aiohttp", "matplotlib", "soundfile", "tokenizers", "piper")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "cyllama",
+    "llama_cpp",
+    "livekit",
+    "aiohttp",
+    "matplotlib",
+    "soundfile",
+    "tokenizers",
+    "piper",
+)
 IO = ("asyncio", "threading", "socket")
 
 

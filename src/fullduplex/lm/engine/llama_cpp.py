@@ -155,7 +155,10 @@ class Engine:
 
         `index`: of a token of the last batch whose logits were asked for; -1: the last of those.
         """
-        logits = np.array(self._context.get_logits_ith(index), dtype=np.float64)
+        try:
+            logits = np.array(self._context.get_logits_ith(index), dtype=np.float64)
+        except (ValueError, RuntimeError) as error:
+            raise PortError(f"the language model has no logits: {error}") from error
         if logits.shape != (self.vocabulary_size,) or not math.isfinite(peak := float(logits.max())):
             raise PortError("the language model gave no usable logits; the model file may be damaged")
         return logits - (peak + math.log(float(np.exp(logits - peak).sum())))

@@ -28,9 +28,15 @@ _PACKAGES = {
     "aiohttp": "the server",
     "soundfile": "sound files",
     "matplotlib": "timelines",
+    "llama-cpp-python": "local brains, compiled for this processor (optional)",
     "torch": "training and streaming layers (optional)",
     "livekit": "WebRTC echo cancellation (optional)",
     "piper-tts": "espeak phonemes, GPL (optional)",
+}
+_OTHERWISE = {
+    "torch": "pip install 'fullduplex[torch]'",
+    "piper-tts": "pip install 'fullduplex[espeak]'",
+    "llama-cpp-python": "make native, ten minutes, needs a C++ compiler",
 }
 
 
@@ -68,7 +74,8 @@ def packages() -> list[Check]:
         try:
             checks.append(Check(name=name, ok=True, found=metadata.version(name)))
         except metadata.PackageNotFoundError:
-            advice = f"for {purpose}: pip install 'fullduplex[{'torch' if name == 'torch' else 'talk'}]'"
+            how = _OTHERWISE.get(name, "pip install 'fullduplex[talk]'")
+            advice = f"for {purpose}: {how}"
             checks.append(Check(name=name, ok=None if optional else False, found="not installed", advice=advice))
     return checks
 
