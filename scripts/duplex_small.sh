@@ -2,7 +2,8 @@
 # Makes the adapter of the brain `small-duplex`: SmolLM2-135M-Instruct taught time slices on chats of its own and on
 # dialogues whose answers are known. About two hours on two cores without bfloat16; every step can be resumed. The second
 # round begins with the adapter of the first: side questions from a table of known answers, more pauses, all three speeds alike.
-# Another seed of the second round gives other cuts, pauses, side questions and another order, in a folder of its own.
+# Another seed of the second round gives other cuts, pauses, side questions and another order, in a folder of its own; the mean
+# of two such rounds depends less on the seed: fullduplex tune average OUT/second{,-2}/adapter.safetensors --out FILE
 #   scripts/duplex_small.sh OUT [STEPS] [CHATS] [STEPS OF THE SECOND ROUND] [SEED OF THE SECOND ROUND]
 set -euo pipefail
 out=$1 steps=${2:-160} chats=${3:-573} more=${4:-110} seed2=${5:-1}
