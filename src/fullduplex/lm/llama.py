@@ -7,7 +7,6 @@ longest beginning any other one has read. One lock is held per token, so replies
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -31,8 +30,6 @@ _LOG = logging.getLogger(__name__)
 _REPLY_TOKENS = 256  # kept free behind every prompt, so that reading ahead and answering cut a long history alike
 _SENTENCE_END = ".?!…"
 _NOT_READY = (-1, 0)
-_PATIENCE_S = 0.15  # a decode of the last few words of a prompt takes about so long, and cannot be called back
-_LEAST_CHUNK_TOKENS = 4  # fewer would cost more than they give: the weights are fetched anew for every decode
 
 
 @dataclass(slots=True)
@@ -74,7 +71,6 @@ class LlamaBrain:
         self._lease = (lambda: nullcontext(fixed)) if isinstance(threads, int) else threads
         self._lock = threading.RLock()
         self._ready = _NOT_READY  # (sequence, tokens) behind which the engine's last logits lie
-        self._token_s = 0.0  # seconds a token takes in a batch, of late
         self._end_tokens = self._engine.turn_end_tokens()
 
     @property
@@ -267,7 +263,7 @@ class LlamaBrain:
         self._roll_back(slot, reused)
         result = _Advance(len(slot.tokens))
         while (start := len(slot.tokens)) < len(tokens):
-            chunk = tokens[start : start + self._chunk_tokens(len(tokens) - start)]
+            chunk = tokens[start : start + self._engine.batch_tokens]
             if cancelled():
                 raise InterruptedError
             wanted = {belief_behind - 1 - start} | ({len(tokens) - 1 - start} if logits else set())
@@ -277,27 +273,13 @@ class LlamaBrain:
         self._ready = (slot.sequence, len(tokens)) if logits else _NOT_READY
         return result
 
-    def _chunk_tokens(self, left: int) -> int:
-        """Tokens to decode at once.
-
-        The last words of a prompt may be taken back at any moment, and a decode that has begun cannot be: with a slow model
-        it is kept short. A long prompt is read in whole batches, which costs least.
-        """
-        if left > self._engine.batch_tokens or not self._token_s:
-            return self._engine.batch_tokens
-        return min(self._engine.batch_tokens, max(_LEAST_CHUNK_TOKENS, int(_PATIENCE_S / self._token_s)))
-
     def _decode(self, key: str, slot: Slot, chunk: list[int], logits: Collection[int]) -> None:
         self._ready = _NOT_READY
         try:
             with self._lease() as threads:
                 self._engine.use_threads(threads)
-                began = time.perf_counter()
                 while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
                     self._evict(key)
-            if len(chunk) >= _LEAST_CHUNK_TOKENS:
-                latest = (time.perf_counter() - began) / len(chunk)
-                self._token_s = latest if not self._token_s else 0.8 * self._token_s + 0.2 * latest
             slot.tokens += chunk
         finally:
             self._engine.remove(slot.sequence, len(slot.tokens))  # half of a batch that failed may be in
