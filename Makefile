@@ -10,7 +10,7 @@ STAMPS := $(VENV)/.stamps
 help:
 	@echo "make demo    a scripted caller talks to the machine; writes demo/"
 	@echo "make talk    talk with it yourself, in the browser"
-	@echo "make native  compile llama.cpp for this processor: brains answer sooner (ten minutes, needs a C++ compiler)"
+	@echo "make native  compile llama.cpp for this processor: brains answer sooner (a quarter of an hour, needs a C++ compiler)"
 	@echo "make test    every check and every test"
 	@echo "make check   the fast checks, for working on the code"
 	@echo "make docs    build the documentation into site/"

@@ -36,7 +36,7 @@ _PACKAGES = {
 _OTHERWISE = {
     "torch": "pip install 'fullduplex[torch]'",
     "piper-tts": "pip install 'fullduplex[espeak]'",
-    "llama-cpp-python": "make native, ten minutes, needs a C++ compiler",
+    "llama-cpp-python": "make native, a quarter of an hour, needs a C++ compiler",
 }
 
 
