@@ -5,7 +5,6 @@ equation 3). Changed matrices are written as q8_0, all others keep their bytes.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 
 from fullduplex.base.arrays import Float32Array
 from fullduplex.base.errors import AssetError, FormatError, MissingExtraError
+from fullduplex.base.files import whole_file
 from fullduplex.lm.engine import LAYOUT_KEY
 from fullduplex.lm.gguf_files import gguf_names, open_gguf
 
@@ -84,9 +84,8 @@ def _rewritten(base: Path, out: Path, change: Callable[[Any], tuple[Any, Any]]) 
     `out` appears whole or not at all, and nothing else stays: two processes may make the same file at their first use.
     """
     reader, gguf = open_gguf(base), _library("gguf")
-    partial = Path(f"{out}.{os.getpid()}.part")
-    writer = gguf.GGUFWriter(partial, "llama")
-    try:
+    with whole_file(out) as partial:
+        writer = gguf.GGUFWriter(partial, "llama")
         _copy_fields(reader, writer)
         for tensor in reader.tensors:
             data, kind = change(tensor)
@@ -96,9 +95,6 @@ def _rewritten(base: Path, out: Path, change: Callable[[Any], tuple[Any, Any]]) 
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _changes(adapter: Path) -> dict[str, Float32Array]:

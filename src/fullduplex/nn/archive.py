@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from fullduplex.base.errors import FormatError
+from fullduplex.base.files import whole_file
 
 __all__ = ["read_archive", "write_archive"]
 
@@ -27,16 +28,11 @@ def write_archive(path: Path, payload: dict[str, object]) -> None:
     buffer = io.BytesIO()
     torch.save(payload, buffer)
     body = buffer.getbuffer()
-    neighbour = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with neighbour.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n")
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        neighbour.replace(path)
-    finally:
-        neighbour.unlink(missing_ok=True)
+    with whole_file(path) as neighbour, neighbour.open("wb") as file:
+        file.write(_MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n")
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_archive(path: Path) -> dict[str, object]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fullduplex.assets import store
 from fullduplex.base.errors import InputError
+from fullduplex.base.files import whole_file
 from fullduplex.base.units import EAR_RATE_HZ, VOICE_RATE_HZ
 from fullduplex.evaluate.clips import clip_names, load_clip
 from fullduplex.numerics.resample import resample
@@ -84,13 +85,11 @@ def make_keywords(
 def write_wav(file: Path, pcm_N: Pcm, rate_hz: int) -> None:
     """One channel, 16 bits; the file appears whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = file.with_suffix(".partial")
-    with wave.open(str(neighbour), "wb") as sound:
+    with whole_file(file) as neighbour, wave.open(str(neighbour), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(rate_hz)
         sound.writeframes((np.clip(pcm_N, -1, 1) * 32767).astype("<i2").tobytes())
-    neighbour.replace(file)
 
 
 def _varied(pcm_N: Pcm, draw: np.random.Generator) -> Pcm:

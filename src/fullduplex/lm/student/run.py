@@ -16,6 +16,7 @@ import torch
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError
+from fullduplex.base.files import whole_file
 from fullduplex.base.slices import IDLE
 from fullduplex.lm.student.learn import Shelves, answer_loss, calibrate, layer_loss
 from fullduplex.lm.student.model import Student, StudentConfig, fold, mixer_names
@@ -216,8 +217,6 @@ def _write(file: Path, student: Student, config: StudentConfig, teacher: str) ->
         for name, value in student.named_parameters()
         if value.requires_grad
     }
-    partial = file.with_suffix(".part")
-    safetensors_library().torch.save_file(
-        state, partial, metadata={"student": json.dumps(asdict(config)), "teacher": teacher}
-    )
-    partial.replace(file)
+    told = {"student": json.dumps(asdict(config)), "teacher": teacher}
+    with whole_file(file) as partial:
+        safetensors_library().torch.save_file(state, partial, metadata=told)

@@ -18,6 +18,7 @@ from torch import nn
 
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputError, MissingExtraError
+from fullduplex.base.files import whole_file
 from fullduplex.base.slices import IDLE
 from fullduplex.lm.tune.examples import Example, LayoutConfig, Rows, Tokenize, example_of, pack
 from fullduplex.lm.tune.llama import Llama
@@ -237,10 +238,9 @@ def safetensors_library() -> Any:
 
 def write_adapter(path: Path, factors: dict[str, torch.Tensor], lora: LoraConfig) -> None:
     """Write factors as float16; the file appears whole or not at all."""
-    partial = path.with_suffix(".part")
     state = {name: value.to(torch.float16) for name, value in factors.items()}
-    safetensors_library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(lora))})
-    partial.replace(path)
+    with whole_file(path) as partial:
+        safetensors_library().torch.save_file(state, partial, metadata={"lora": json.dumps(asdict(lora))})
 
 
 def _manifest(config: TuneConfig, rows: Rows, held: Rows | None) -> dict[str, Any]:
@@ -271,6 +271,5 @@ def _check_same(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

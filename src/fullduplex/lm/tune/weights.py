@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, MissingExtraError
+from fullduplex.base.files import whole_file
 from fullduplex.lm.engine import LAYOUT_KEY
 from fullduplex.lm.gguf_files import gguf_names, layer_names, open_gguf
 from fullduplex.lm.tune.llama import Llama, LlamaConfig
@@ -118,8 +119,7 @@ def write_gguf(
         raise ConfigError(f"kind is {kind!r}; expected one of {', '.join(kinds)}")
     wanted = gguf.GGMLQuantizationType[kinds[kind]]
     reader = open_gguf(Path(like))
-    partial = Path(f"{path}.part")
-    writer = gguf.GGUFWriter(partial, "llama")
+    writer = gguf.GGUFWriter(None, "llama")
     kept = ("GGUF.", "general.architecture", "general.file_type", LAYOUT_KEY)
     for name, field in reader.fields.items():
         if not name.startswith(kept):
@@ -136,11 +136,11 @@ def write_gguf(
         used = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else wanted
         packed = gguf.quantize(values, used)
         writer.add_tensor(f"{theirs}.weight", packed, raw_dtype=used)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
+    with whole_file(Path(path)) as partial:
+        writer.write_header_to_file(partial)
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
 
 
 def _permuted(weight: Tensor, heads: int, *, to_gguf: bool) -> Tensor:
@@ -211,9 +211,8 @@ def write_safetensors(folder: str | Path, model: Llama) -> None:
             heads = _rows(ours, config)
             fitted = weight if heads is None else _permuted(weight, heads, to_gguf=False)
             renamed[f"{theirs}.weight"] = fitted.contiguous()
-    partial = folder / "model.safetensors.part"
-    library.save_file(renamed, partial, metadata={"format": "pt"})
-    partial.replace(folder / "model.safetensors")
+    with whole_file(folder / "model.safetensors") as partial:
+        library.save_file(renamed, partial, metadata={"format": "pt"})
     told = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fullduplex.base.errors import AssetError, FormatError, MissingExtraError
+from fullduplex.base.files import whole_file
 from fullduplex.nn.mamba.layout import Checkpoint, config_json, key_table, read_config
 
 __all__ = ["fit_tensors", "read_checkpoint", "read_settings", "read_tensors", "write_checkpoint"]
@@ -131,9 +132,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, parameters: Mapping[s
         tensors[key] = (tensor.unsqueeze(1) if key.endswith("conv1d.weight") else tensor).contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
     safetensors = _safetensors()
-    neighbour = folder / f"{_WHOLE}.partial"
-    safetensors.save_file(tensors, neighbour, metadata={"format": "pt"})
-    neighbour.replace(folder / _WHOLE)
+    with whole_file(folder / _WHOLE) as neighbour:
+        safetensors.save_file(tensors, neighbour, metadata={"format": "pt"})
     dtype = str(parameters["embedding_VD"].dtype).removeprefix("torch.")
     settings = json.dumps(config_json(checkpoint) | {"dtype": dtype}, indent=2)
     (folder / "config.json").write_text(settings + "\n", encoding="utf-8")

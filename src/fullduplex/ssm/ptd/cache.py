@@ -4,7 +4,6 @@ A file holds E alone; everything else follows from A and E. Its name is the hash
 version of the search, so nothing stale is ever read. A file that cannot be read or written costs time and nothing else.
 """
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fullduplex.base.files import whole_file
 from fullduplex.ssm.ptd.perturb import Ptd, PtdConfig, checked_matrix, finish, ptd
 
 __all__ = ["VERSION", "cache_folder", "cached_ptd"]
@@ -81,13 +81,9 @@ def _read(file: Path, a_NN: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _write(file: Path, e_NN: NDArray[Any]) -> None:
-    neighbour = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with neighbour.open("wb") as stream:
+        with whole_file(file) as neighbour, neighbour.open("wb") as stream:
             np.savez(stream, e_NN=e_NN)
-        neighbour.replace(file)
     except OSError as error:
         _log.warning("%s cannot be written (%s); the result is not kept", file, error)
-        with contextlib.suppress(OSError):
-            neighbour.unlink()

@@ -1,0 +1,22 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["whole_file"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A name beside `path` to write to, this process's own; on leaving, what was written becomes `path`.
+
+    Where anything is raised, `path` stays as it was and nothing is left beside it.
+    """
+    neighbour = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield neighbour
+        neighbour.replace(path)
+    finally:
+        neighbour.unlink(missing_ok=True)
