@@ -1,4 +1,4 @@
-"""A GGUF model run by llama.cpp (through cyllama) that many conversations share.
+"""A GGUF model run by llama.cpp that many conversations share.
 
 Every conversation has a sequence in one key-value cache. A prompt is brought in by keeping the longest beginning it
 shares with what the sequence holds, rolling the rest back, and decoding what is new; a new conversation borrows the
@@ -131,11 +131,10 @@ class LlamaBrain:
         wanted = following if reading_on else tokens
         with self._lock:
             try:
-                found = self._advance(key, wanted, logits=reading_on, belief_behind=len(tokens), cancelled=cancelled)
+                read = self._advance(key, wanted, logits=reading_on, belief_behind=len(tokens), cancelled=cancelled)
             except InterruptedError:
                 return 0.0
-        log_probability = found.belief
-        return float(min(1.0, np.exp(log_probability[self._end_tokens]).sum()))
+        return float(min(1.0, np.exp(read.belief[self._end_tokens]).sum()))
 
     def log_likelihood(self, messages: Prompt, text: str, *, key: str) -> Float64Array:
         """Natural log of the probability of every token of `text` as what comes next, (tokens,).
@@ -280,9 +279,10 @@ class LlamaBrain:
                 self._engine.use_threads(threads)
                 while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
                     self._evict(key)
-            slot.tokens += chunk
-        finally:
-            self._engine.remove(slot.sequence, len(slot.tokens))  # half of a batch that failed may be in
+        except BaseException:
+            self._engine.remove(slot.sequence, len(slot.tokens))  # half of the batch may be in
+            raise
+        slot.tokens += chunk
 
     def _evict(self, key: str) -> None:
         oldest = self._table.oldest(besides=key)

@@ -9,7 +9,6 @@ import pytest
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import FormatError, PortError
-from fullduplex.lm.engine import library_name
 from fullduplex.lm.engine import llama_cpp as engine
 from fullduplex.lm.llama import LlamaBrain
 
@@ -30,7 +29,7 @@ def both(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[en
             return engine.Engine(model_path, threads=1, context=256, sequences=2)
 
     pair = opened(None), opened(wheel)
-    assert library_name() == "llama-cpp-python, compiled here"
+    assert engine._library().__name__ == "fullduplex.lm.engine.compiled"
     yield pair
     for one in pair:
         one.close()

@@ -1,4 +1,4 @@
-"""What the GGUF brain says of words: whether they are all, how likely they are; read ahead, in short decodes, to the bit."""
+"""What the GGUF brain says of words: whether they are all, how likely they are; read ahead, called back, to the bit."""
 
 from collections.abc import Collection
 
@@ -9,6 +9,20 @@ from asked import FRANCE, SYSTEM, fresh, partial, said
 from fullduplex.base.chat import Message
 from fullduplex.base.errors import InputError
 from fullduplex.lm.llama import LlamaBrain
+
+
+@pytest.fixture
+def decoded(brain: LlamaBrain, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Tokens of every decode from now on."""
+    sizes: list[int] = []
+    decode = brain._engine.decode
+
+    def counting(sequence: int, start: int, tokens: list[int], logits: Collection[int]) -> bool:
+        sizes.append(len(tokens))
+        return decode(sequence, start, tokens, logits)
+
+    monkeypatch.setattr(brain._engine, "decode", counting)
+    return sizes
 
 
 @pytest.mark.parametrize(
@@ -42,20 +56,13 @@ def test_end_probability_does_not_depend_on_the_cache(brain: LlamaBrain) -> None
 
 @pytest.mark.parametrize("question", ["What is the capital of France?", "So, " + "well, " * 30 + "what is a whale?"])
 def test_reading_ahead_with_the_score_changes_nothing_and_saves_a_decode(
-    brain: LlamaBrain, question: str, monkeypatch: pytest.MonkeyPatch
+    brain: LlamaBrain, question: str, decoded: list[int]
 ) -> None:
     score = brain.end_probability(partial(question), key="a")
     reply = said(brain, partial(question), "a")
     brain.forget("a")
     assert brain.end_probability(partial(question), key="a", ahead=partial(question)) == score
-    decoded: list[int] = []
-    decode = brain._engine.decode
-
-    def counting(sequence: int, start: int, tokens: list[int], logits: Collection[int]) -> bool:
-        decoded.append(len(tokens))
-        return decode(sequence, start, tokens, logits)
-
-    monkeypatch.setattr(brain._engine, "decode", counting)
+    decoded.clear()
     assert said(brain, partial(question), "a") == reply
     assert decoded == [1] * len(decoded)  # the prompt was there, and what follows it was known
     others = partial("Who are you?")
@@ -64,22 +71,15 @@ def test_reading_ahead_with_the_score_changes_nothing_and_saves_a_decode(
     assert said(brain, partial(question), "a") == reply
 
 
-def test_a_score_is_called_back_between_batches(brain: LlamaBrain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_is_called_back_between_batches(brain: LlamaBrain, decoded: list[int]) -> None:
     asked = partial("so " * 60 + "what is a whale")
     score = brain.end_probability(asked, key="a")
     brain.forget("a")
-    sizes: list[int] = []
-    decode = brain._engine.decode
-
-    def counting(sequence: int, start: int, tokens: list[int], logits: Collection[int]) -> bool:
-        sizes.append(len(tokens))
-        return decode(sequence, start, tokens, logits)
-
-    monkeypatch.setattr(brain._engine, "decode", counting)
-    assert brain.end_probability(asked, key="a", cancelled=lambda: len(sizes) == 2) == 0.0
-    assert len(sizes) == 2
+    decoded.clear()
+    assert brain.end_probability(asked, key="a", cancelled=lambda: len(decoded) == 2) == 0.0
+    assert len(decoded) == 2
     assert brain.end_probability(asked, key="a") == score
-    assert len(sizes) == 3 and sizes[2] < 32  # what had been read was not read again
+    assert len(decoded) == 3 and decoded[2] < 32  # what had been read was not read again
 
 
 def test_a_prompt_ahead_that_does_not_go_on_from_the_words_is_not_read(brain: LlamaBrain) -> None:

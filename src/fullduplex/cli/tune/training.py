@@ -108,7 +108,8 @@ def average(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"written": str(arguments.out), "adapters": len(arguments.adapters), "apart": apart}))
         return 0
-    print(f"written: {arguments.out}, the mean of {len(arguments.adapters)} (their mean change to {100 * apart:.1f} %)")
+    print(f"written: {arguments.out}, the mean of {len(arguments.adapters)} adapters")
+    print(f"what it changes is {100 * apart:.1f} % away from the mean of what they change")
     return 0
 
 

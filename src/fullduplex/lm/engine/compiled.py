@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
+import llama_cpp  # pyright: ignore[reportMissingImports]
 import numpy as np
 from llama_cpp import llama_cpp as native  # pyright: ignore[reportMissingImports]
 
@@ -24,6 +25,10 @@ __all__ = [
     "disable_logging",
     "ggml_backend_load_all",
 ]
+
+_TESTED = "0.3.36"
+if llama_cpp.__version__ != _TESTED:  # its functions and structures follow llama.cpp's, which change
+    raise ImportError(f"it is version {llama_cpp.__version__}, and {_TESTED} is the one that is known")
 
 LlamaModelParams = native.llama_model_default_params
 LlamaContextParams = native.llama_context_default_params

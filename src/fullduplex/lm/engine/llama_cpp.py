@@ -18,7 +18,7 @@ from fullduplex.base.errors import AssetError, ConfigError, FormatError, InputEr
 from fullduplex.lm.brain import Layout
 from fullduplex.lm.template import detect_template
 
-__all__ = ["LAYOUT_KEY", "Engine", "library_name"]
+__all__ = ["LAYOUT_KEY", "Engine"]
 
 _LOG = logging.getLogger(__name__)
 LAYOUT_KEY = "fullduplex.layout"  # metadata of a GGUF file: "pairs" if the model was taught time slices
@@ -208,8 +208,8 @@ def _library() -> Any:
     """The library: the compiled one where it is installed and works, else the wheel."""
     try:
         from fullduplex.lm.engine import compiled as library
-    except ImportError as error:
-        if error.name != "llama_cpp":
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # what a library that was built badly raises
+        if getattr(error, "name", None) != "llama_cpp":
             _LOG.warning("llama-cpp-python is installed but not usable (%s); the wheel is taken", error)
         try:
             from cyllama.llama import llama_cpp as library
@@ -219,12 +219,6 @@ def _library() -> Any:
     library.ggml_backend_load_all()
     _LOG.info("llama.cpp: %s", library.__name__)
     return library
-
-
-def library_name() -> str:
-    """What carries llama.cpp here. Raises: MissingExtraError."""
-    compiled = _library().__name__ == "fullduplex.lm.engine.compiled"
-    return "llama-cpp-python, compiled here" if compiled else "cyllama"
 
 
 def _model_type(library: Any) -> Any:
