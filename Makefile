@@ -5,12 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 STAMPS := $(VENV)/.stamps
 
-.PHONY: demo talk native test check lint types imports docs help clean
+.PHONY: demo talk test check lint types imports docs help clean
 
 help:
 	@echo "make demo    a scripted caller talks to the machine; writes demo/"
 	@echo "make talk    talk with it yourself, in the browser"
-	@echo "make native  compile llama.cpp for this processor: brains answer sooner (a quarter of an hour, needs a C++ compiler)"
 	@echo "make test    every check and every test"
 	@echo "make check   the fast checks, for working on the code"
 	@echo "make docs    build the documentation into site/"
@@ -41,11 +40,6 @@ demo: $(STAMPS)/assets
 
 talk: $(STAMPS)/assets
 	$(BIN)/fullduplex talk
-
-# Without OpenMP, whose threads go on spinning when a token is done and take the cores from ears and voice.
-native: $(STAMPS)/talk
-	CMAKE_ARGS="-DGGML_NATIVE=ON -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF" \
-	    $(PIP) --no-binary llama-cpp-python --editable ".[native]"
 
 # Tests that need a model skip, with a reason, where it cannot be fetched.
 test: $(STAMPS)/dev

@@ -16,7 +16,8 @@ def said(brain: LlamaBrain, messages: Prompt, key: str, sampling: Sampling = SHO
 
 def fresh(brain: LlamaBrain, messages: Prompt, sampling: Sampling = SHORT) -> str:
     """The reply with an empty cache."""
-    for key in "abcdefgh":
+    keys = brain._table.keys()
+    for key in keys:
         brain.forget(key)
     return said(brain, messages, "h", sampling)
 

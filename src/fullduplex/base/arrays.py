@@ -16,11 +16,12 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "Float32Array", "Float64Array", "Int16Array", "Int64Array"]
+__all__ = ["AXES", "Float32Array", "Float64Array", "Int16Array", "Int32Array", "Int64Array"]
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 Int16Array = NDArray[np.int16]
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
 AXES: Mapping[str, str] = MappingProxyType(

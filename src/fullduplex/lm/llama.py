@@ -1,4 +1,4 @@
-"""A GGUF model run by llama.cpp that many conversations share.
+"""A GGUF model that many conversations share.
 
 Every conversation has a sequence in one key-value cache. A prompt is brought in by keeping the longest beginning it
 shares with what the sequence holds, rolling the rest back, and decoding what is new; a new conversation borrows the
@@ -68,6 +68,7 @@ class LlamaBrain:
         self._table = SlotTable(slots)
         fixed = threads if isinstance(threads, int) else 1
         self._engine = Engine(Path(path), threads=fixed, context=context, sequences=slots)
+        self._engine.prepare()
         self._lease = (lambda: nullcontext(fixed)) if isinstance(threads, int) else threads
         self._lock = threading.RLock()
         self._ready = _NOT_READY  # (sequence, tokens) behind which the engine's last logits lie
@@ -154,7 +155,7 @@ class LlamaBrain:
             slot = self._slot(key)
             for start in range(0, len(tokens), self._engine.batch_tokens):
                 chunk = tokens[start : start + self._engine.batch_tokens]
-                self._decode(key, slot, chunk, range(len(chunk)))
+                self._decode(key, slot, chunk, range(len(chunk)), never)
                 for index, token in enumerate(chunk):
                     found[start + index] = belief[token]
                     belief = self._engine.log_probabilities(index)
@@ -244,7 +245,7 @@ class LlamaBrain:
             tokens: exactly these when `logits` are wanted behind them; otherwise some already read beyond them may stay.
             logits: the engine is left ready to sample what follows.
             belief_behind: so many tokens in, the next token's distribution is wanted; 0: nowhere.
-            cancelled: asked between batches; raises `InterruptedError`.
+            cancelled: asked between batches and, by our own decoder, between layers; raises `InterruptedError`.
         """
         slot = self._slot(key)
         reused = common_prefix(slot.tokens, tokens)
@@ -266,18 +267,20 @@ class LlamaBrain:
             if cancelled():
                 raise InterruptedError
             wanted = {belief_behind - 1 - start} | ({len(tokens) - 1 - start} if logits else set())
-            self._decode(key, slot, chunk, wanted)
+            self._decode(key, slot, chunk, wanted, cancelled)
             if start < belief_behind <= len(slot.tokens):
                 result.belief = self._engine.log_probabilities(belief_behind - 1 - start)
         self._ready = (slot.sequence, len(tokens)) if logits else _NOT_READY
         return result
 
-    def _decode(self, key: str, slot: Slot, chunk: list[int], logits: Collection[int]) -> None:
+    def _decode(
+        self, key: str, slot: Slot, chunk: list[int], logits: Collection[int], cancelled: Callable[[], bool]
+    ) -> None:
         self._ready = _NOT_READY
         try:
             with self._lease() as threads:
                 self._engine.use_threads(threads)
-                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits):
+                while not self._engine.decode(slot.sequence, len(slot.tokens), chunk, logits, cancelled):
                     self._evict(key)
         except BaseException:
             self._engine.remove(slot.sequence, len(slot.tokens))  # half of the batch may be in

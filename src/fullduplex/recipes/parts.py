@@ -15,6 +15,7 @@ from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.dialogue.ports import Ear
+from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.engine import Engine
 from fullduplex.lm.llama import LlamaBrain
@@ -58,7 +59,7 @@ BRAINS = {
 }
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
-QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use
+QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use where llama.cpp runs them
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
@@ -113,7 +114,7 @@ def open_brain(config: PartsConfig) -> Brain:
     elif name.endswith(".safetensors"):
         return open_student(Path(name).expanduser(), config)
     else:
-        file = quick_file(name) if name in QUICKENED else model_file(name)
+        file = quick_file(name) if name in QUICKENED and decoder_library() is None else model_file(name)
     threads = config.threads or _free_cores
     return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
 

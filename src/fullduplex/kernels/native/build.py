@@ -1,4 +1,4 @@
-"""From the C sources beside this file to a shared library in a cache, once for a machine; both precisions at the same time.
+"""From C sources to a shared library in a cache, once for a machine; the units of a library are compiled side by side.
 
 The library's name is a digest of everything that decides its bytes: sources, compiler and its version, flags, processor.
 A new version therefore never meets an old library, and a cache on a shared disk never hands one processor the code of
@@ -13,12 +13,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FLAG_SETS", "build", "cache_folder", "find_compiler", "library_name"]
+__all__ = ["FLAG_SETS", "KERNELS", "Sources", "build", "cache_folder", "find_compiler", "library_name"]
 
-SOURCES = Path(__file__).parent
-_UNITS = ("single", "double")
 _BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 # The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
 # -ffast-math: it may drop NaN and reorder the sums whose equality the tests promise.
@@ -29,6 +28,27 @@ FLAG_SETS = (
     (*_BASE, "-fopenmp"),
     _BASE,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What one library is made of: every `.c` and `.h` in `folder` decides its name, `units` are the files compiled.
+
+    `flag_sets`: of which the first that compiles is taken; none: `FLAG_SETS`.
+    """
+
+    folder: Path
+    units: tuple[str, ...]
+    name: str
+    flag_sets: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def flags(self) -> tuple[tuple[str, ...], ...]:
+        """The sets to try."""
+        return self.flag_sets or FLAG_SETS
+
+
+KERNELS = Sources(folder=Path(__file__).parent, units=("single", "double"), name="fullduplex")
 _TIMEOUT_S = 600.0  # a guard against a compiler that hangs; on a crowded machine a healthy one has needed two minutes
 
 
@@ -44,35 +64,36 @@ def find_compiler() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def library_name(compiler: str) -> str:
+def library_name(compiler: str, sources: Sources = KERNELS) -> str:
     """File name of the library that this compiler makes of these sources on this processor."""
     digest = hashlib.sha256()
-    for source in sorted(SOURCES.glob("*.[ch]")):
+    for source in sorted(sources.folder.glob("*.[ch]")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False).stdout
-    for part in (compiler, version.decode(errors="replace"), repr(FLAG_SETS), _processor()):
+    for part in (compiler, version.decode(errors="replace"), repr(sources.flags), _processor()):
         digest.update(part.encode() + b"\0")
-    return f"fullduplex-{digest.hexdigest()[:20]}.so"
+    return f"{sources.name}-{digest.hexdigest()[:20]}.so"
 
 
-def build(compiler: str, folder: Path) -> tuple[Path | None, str]:
+def build(compiler: str, folder: Path, sources: Sources = KERNELS) -> tuple[Path | None, str]:
     """The library, compiled unless it is there already.
 
     Args:
         compiler: path of a C compiler.
         folder: the cache; made when absent.
+        sources: of which library.
 
     Returns:
         The path, or None and why there is none.
     """
     try:
-        target = folder / library_name(compiler)
+        target = folder / library_name(compiler, sources)
         if target.is_file():
             return target, "found in the cache"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / target.name
-            problem = _compile(compiler, made)
+            problem = _compile(compiler, made, sources)
             if problem is not None:
                 return None, f"{compiler} failed: {problem}"
             made.replace(target)
@@ -81,12 +102,12 @@ def build(compiler: str, folder: Path) -> tuple[Path | None, str]:
     return target, f"compiled with {compiler}"
 
 
-def _compile(compiler: str, target: Path) -> str | None:
+def _compile(compiler: str, target: Path, sources: Sources) -> str | None:
     """Compile to `target`, objects beside it; None, or the first line of what the compiler said about the plainest flags."""
     said = ""
-    objects = {name: str(target.with_name(f"{name}.o")) for name in _UNITS}
-    for flags in FLAG_SETS:
-        units = [(*flags, "-c", "-o", made, str(SOURCES / f"{name}.c")) for name, made in objects.items()]
+    objects = {name: str(target.with_name(f"{name}.o")) for name in sources.units}
+    for flags in sources.flags:
+        units = [(*flags, "-c", "-o", made, str(sources.folder / f"{name}.c")) for name, made in objects.items()]
         linking = (*flags, "-shared", "-o", str(target), *objects.values(), "-lm")
         said = _run(compiler, units) or _run(compiler, [linking])
         if not said:

@@ -1,5 +1,5 @@
-"""llama.cpp: the engine, and the two libraries that carry it."""
+"""A model's words and sums: our own compiled decoder, llama.cpp where it cannot run."""
 
-from fullduplex.lm.engine.llama_cpp import LAYOUT_KEY, Engine
+from fullduplex.lm.engine.engine import LAYOUT_KEY, Engine
 
 __all__ = ["LAYOUT_KEY", "Engine"]

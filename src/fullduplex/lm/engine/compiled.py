@@ -1,244 +1,216 @@
-"""llama.cpp compiled for this very processor (the package llama-cpp-python), with the few classes of cyllama the engine uses.
+"""A model run by our own decoder, compiled for this very processor (`fullduplex.kernels.decoder`).
 
-cyllama's wheel holds code for any processor with AVX2. llama-cpp-python comes as source, and its compiler may use what this
-one has besides (AVX-512, VNNI). Names, arguments and errors are cyllama's, so that `Engine` need not know which it has.
+Weights come out of the GGUF file as they are: an int5 weight stays one. llama.cpp still reads the file's words.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
-import llama_cpp  # pyright: ignore[reportMissingImports]
 import numpy as np
-from llama_cpp import llama_cpp as native  # pyright: ignore[reportMissingImports]
 
 from fullduplex.base.arrays import Float32Array
+from fullduplex.base.chat import Sampling
+from fullduplex.base.errors import FormatError, PortError
+from fullduplex.kernels.decoder.library import Decoder, Shape, Tensor
+from fullduplex.lm.engine.cells import Cells
+from fullduplex.lm.engine.sampling import Sampler
 
-__all__ = [
-    "LlamaBatch",
-    "LlamaContext",
-    "LlamaContextParams",
-    "LlamaModel",
-    "LlamaModelParams",
-    "LlamaSampler",
-    "LlamaSamplerChainParams",
-    "disable_logging",
-    "ggml_backend_load_all",
-]
+__all__ = ["CompiledRunner", "Weights"]
 
-_TESTED = "0.3.36"
-if llama_cpp.__version__ != _TESTED:  # its functions and structures follow llama.cpp's, which change
-    raise ImportError(f"it is version {llama_cpp.__version__}, and {_TESTED} is the one that is known")
-
-LlamaModelParams = native.llama_model_default_params
-LlamaContextParams = native.llama_context_default_params
-LlamaSamplerChainParams = native.llama_sampler_chain_default_params
-
-_NO_ROOM = 1  # what llama_decode returns when the cache has no slot
-
-
-@native.llama_log_callback
-def _say_nothing(level: int, text: bytes, user_data: Any) -> None:
-    return
+_HALVES = {"llama": False, "qwen2": True}  # architectures: are rotary pairs the halves of a head, or neighbours
+_ENDS = {"embedding": "token_embd.weight", "output": "output.weight", "norm": "output_norm.weight"}
+_BLOCK = {
+    "attention_norm": "attn_norm.weight",
+    "query": "attn_q.weight",
+    "query_bias": "attn_q.bias",
+    "key": "attn_k.weight",
+    "key_bias": "attn_k.bias",
+    "value": "attn_v.weight",
+    "value_bias": "attn_v.bias",
+    "out": "attn_output.weight",
+    "feed_norm": "ffn_norm.weight",
+    "gate": "ffn_gate.weight",
+    "up": "ffn_up.weight",
+    "down": "ffn_down.weight",
+}
+_F32 = 0
 
 
-def disable_logging() -> None:
-    """Keep llama.cpp's own messages off the terminal."""
-    native.llama_log_set(_say_nothing, None)
+class Weights:
+    """Sizes and tensors of a GGUF file, in place."""
+
+    def __init__(self, library: Any, path: Path, vocabulary: int, context: int) -> None:
+        """Read the header.
+
+        Args:
+            library: cyllama's llama_cpp.
+            path: a GGUF file.
+            vocabulary: how many tokens it has.
+            context: cells of the cache.
+
+        Raises:
+            FormatError: the model is of another make than the decoder's, or damaged.
+        """
+        self._file = file = library.GGUFContext.from_file(str(path))
+        self._raw = np.memmap(path, np.uint8, "r")
+        self._tensors = {entry["name"]: entry for entry in file.get_all_tensor_info()}
+        architecture = str(file.get_value("general.architecture"))
+        if architecture not in _HALVES:
+            raise FormatError(f"the compiled decoder is not for the architecture {architecture}")
+        self._prefix = architecture
+        width, heads = self._number("embedding_length"), self._number("attention.head_count")
+        self.shape = Shape(
+            layers=self._number("block_count"),
+            width=width,
+            heads=heads,
+            kv_heads=self._number("attention.head_count_kv"),
+            head_width=width // max(heads, 1),
+            hidden=self._number("feed_forward_length"),
+            vocabulary=vocabulary,
+            context=context,
+            halves=_HALVES[architecture],
+            epsilon=float(self._value("attention.layer_norm_rms_epsilon")),
+            rope_base=float(self._value("rope.freq_base", 10_000.0)),
+        )
+        self._check()
+
+    def _value(self, key: str, otherwise: Any = None) -> Any:
+        name = f"{self._prefix}.{key}"
+        if self._file.find_key(name) < 0:
+            if otherwise is None:
+                raise FormatError(f"the file does not say {name}")
+            return otherwise
+        return self._file.get_value(name)
+
+    def _number(self, key: str) -> int:
+        value = self._value(key)
+        if not isinstance(value, int) or value < 1:
+            raise FormatError(f"the file says {self._prefix}.{key} is {value}")
+        return value
+
+    def _check(self) -> None:
+        """Whatever would be left out of the sums makes the answer wrong: nothing may be there that is not known."""
+        shape = self.shape
+        known = set(_ENDS.values()) | {f"blk.{i}.{name}" for i in range(shape.layers) for name in _BLOCK.values()}
+        unknown = sorted(self._tensors.keys() - known)
+        if unknown:
+            raise FormatError(f"the compiled decoder does not know the tensor {unknown[0]}")
+        for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+            if self._value(key, shape.head_width) != shape.head_width:
+                raise FormatError(
+                    f"the compiled decoder is not for {key} {self._value(key)} in heads of {shape.head_width}"
+                )
+        if self._value("rope.scaling.type", "none") != "none":
+            raise FormatError("the compiled decoder does not scale rotary positions")
+
+    def _find(self, name: str) -> tuple[str, dict[str, Any] | None]:
+        layer, _, part = name.partition(".")
+        theirs = f"blk.{layer}.{_BLOCK[part]}" if part else _ENDS[name]
+        if name == "output" and theirs not in self._tensors:
+            theirs = _ENDS["embedding"]  # tied
+        return theirs, self._tensors.get(theirs)
+
+    def _bytes(self, name: str, entry: dict[str, Any]) -> np.ndarray:
+        begin = int(self._file.data_offset) + int(entry["offset"])
+        found = self._raw[begin : begin + int(entry["size"])]
+        if found.size != entry["size"]:
+            raise FormatError(f"the file ends before its tensor {name} does; verify it")
+        return found
+
+    def tensor(self, name: str) -> Tensor:
+        """A matrix. Raises `FormatError` when it is not there."""
+        theirs, entry = self._find(name)
+        if entry is None:
+            raise FormatError(f"the file has no tensor {theirs}")
+        shape = self.shape
+        attention, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+        rows, columns = {
+            "query": (attention, shape.width),
+            "key": (kv, shape.width),
+            "value": (kv, shape.width),
+            "out": (shape.width, attention),
+            "gate": (shape.hidden, shape.width),
+            "up": (shape.hidden, shape.width),
+            "down": (shape.width, shape.hidden),
+        }.get(name.partition(".")[2], (shape.vocabulary, shape.width))
+        return Tensor(kind=int(entry["type"]), data=self._bytes(theirs, entry), rows=rows, columns=columns)
+
+    def vector(self, name: str) -> Float32Array | None:
+        """Weights of a norm, or a bias; None for a bias that is not there."""
+        theirs, entry = self._find(name)
+        if entry is None and name.endswith("bias"):
+            return None
+        if entry is None or entry["type"] != _F32:
+            raise FormatError(f"the file has no tensor {theirs} of float32")
+        return np.array(self._bytes(theirs, entry)).view(np.float32)
 
 
-def ggml_backend_load_all() -> None:
-    """Begin; what computes is already linked in."""
-    native.llama_backend_init()
+class CompiledRunner:
+    """The decoder and its cache."""
 
+    def __init__(self, library: ctypes.CDLL, weights: Weights, *, threads: int, sequences: int) -> None:
+        """Lay out the weights. Raises `FormatError` as `Decoder` does."""
+        self._cells = Cells(weights.shape.context, sequences)
+        self._decoder = Decoder(library, weights.shape, weights.tensor, weights.vector)
+        self._threads = threads
+        self._logits: dict[int, Float32Array] = {}
 
-class LlamaModel:
-    """The weights. Raises `ValueError` for a file that is none."""
+    def use_threads(self, count: int) -> None:
+        """Threads of the decodes to come."""
+        self._threads = count
 
-    def __init__(self, path: str, params: Any, *, verbose: bool) -> None:
-        del verbose
-        self.handle = native.llama_model_load_from_file(path.encode(), params)
-        if not self.handle:
-            raise ValueError("llama.cpp refused it")
-        self.n_ctx_train = int(native.llama_model_n_ctx_train(self.handle))
-
-    def get_vocab(self) -> "LlamaVocab":
-        """Its tokens."""
-        return LlamaVocab(native.llama_model_get_vocab(self.handle))
-
-    def meta_val_str(self, key: str) -> str:
-        """A line of the file's metadata. Raises `KeyError`."""
-        size = native.llama_model_meta_val_str(self.handle, key.encode(), None, 0)
-        if size < 0:
-            raise KeyError(key)
-        buffer = ctypes.create_string_buffer(size + 1)
-        native.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """Free it, once."""
-        if self.handle:
-            native.llama_model_free(self.handle)
-            self.handle = None
-
-
-class LlamaVocab:
-    """Text to tokens and back."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self.n_vocab = int(native.llama_vocab_n_tokens(handle))
-
-    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Ids. A text of n bytes has at most n tokens, and a few that are added."""
-        data = text.encode()
-        found = (native.llama_token * (len(data) + 8))()
-        count = native.llama_tokenize(self._handle, data, len(data), found, len(found), add_special, parse_special)
-        return list(found[:count])
-
-    def detokenize(self, tokens: Sequence[int], *, remove_special: bool, unparse_special: bool) -> str:
-        """Text; bytes that are no character come out as the replacement character."""
-        ids = (native.llama_token * len(tokens))(*tokens)
-        buffer = ctypes.create_string_buffer(8 * len(tokens) + 32)
-        while True:
-            size = native.llama_detokenize(
-                self._handle, ids, len(tokens), buffer, len(buffer), remove_special, unparse_special
+    def decode(
+        self, sequence: int, start: int, tokens: list[int], logits: Collection[int], cancelled: Callable[[], bool]
+    ) -> bool:
+        """See `Runner`. What a sequence holds beyond `start` is dropped."""
+        self._logits = {}
+        if start > self._cells.length(sequence):
+            raise PortError(f"tokens at {start} need those before them: {self._cells.length(sequence)} are there")
+        self._cells.truncate(sequence, start)
+        if not self._cells.extend(sequence, len(tokens)):
+            return False
+        wanted = sorted(index for index in logits if 0 <= index < len(tokens))
+        try:
+            found = self._decoder.run(
+                tokens, start, self._cells.of(sequence), wanted, threads=self._threads, cancelled=cancelled
             )
-            if size >= 0:
-                return buffer.raw[:size].decode("utf-8", "replace")
-            buffer = ctypes.create_string_buffer(-size)
+        except ValueError as error:
+            self._cells.truncate(sequence, start)
+            raise PortError(f"the language model refused a batch of {len(tokens)} tokens: {error}") from error
+        except InterruptedError:
+            self._cells.truncate(sequence, start)
+            raise
+        self._logits = dict(zip(wanted, found, strict=True))
+        return True
 
-    def token_to_piece(self, token: int, lstrip: int, special: bool) -> str:
-        """Text of one token."""
-        buffer = ctypes.create_string_buffer(256)
-        size = native.llama_token_to_piece(self._handle, token, buffer, len(buffer), lstrip, special)
-        return buffer.raw[: max(size, 0)].decode("utf-8", "replace")
+    def logits(self, index: int) -> Float32Array:
+        """See `Runner`."""
+        found = self._logits.get(max(self._logits, default=-1) if index < 0 else index)
+        if found is None:
+            raise PortError(f"the language model has no logits at {index}: none were asked for")
+        if not np.isfinite(found.max()):
+            raise PortError("the language model gave no usable logits; the model file may be damaged")
+        return found
 
-    def token_bos(self) -> int:
-        """The token a text begins with."""
-        return int(native.llama_vocab_bos(self._handle))
+    def sampler(self, sampling: Sampling) -> Sampler:
+        """See `Runner`."""
+        return Sampler(sampling)
 
-    def get_add_bos(self) -> bool:
-        """Whether it should."""
-        return bool(native.llama_vocab_get_add_bos(self._handle))
+    def sample(self, sampler: Sampler) -> int:
+        """See `Runner`."""
+        return sampler.draw(self.logits(-1))
 
-    def is_eog(self, token: int) -> bool:
-        """Whether it ends a reply."""
-        return bool(native.llama_vocab_is_eog(self._handle, token))
+    def remove(self, sequence: int, start: int) -> bool:
+        """See `Runner`."""
+        self._cells.truncate(sequence, start)
+        return True
 
-    def is_control(self, token: int) -> bool:
-        """Whether no text gives it."""
-        return bool(native.llama_vocab_is_control(self._handle, token))
-
-
-class LlamaBatch:
-    """Tokens to decode. Raises `IndexError` when it is full."""
-
-    def __init__(self, *, n_tokens: int, embd: int, n_seq_max: int) -> None:
-        self.value = native.llama_batch_init(n_tokens, embd, n_seq_max)
-        self._capacity, self._open = n_tokens, True
-
-    def clear(self) -> None:
-        """Take all out."""
-        self.value.n_tokens = 0
-
-    def add(self, token: int, position: int, sequences: list[int], logits: bool) -> None:
-        """Put one in."""
-        batch, at = self.value, self.value.n_tokens
-        if at >= self._capacity:
-            raise IndexError(f"the batch is full with {at} tokens")
-        batch.token[at], batch.pos[at], batch.logits[at] = token, position, logits
-        batch.n_seq_id[at] = len(sequences)
-        for index, sequence in enumerate(sequences):
-            batch.seq_id[at][index] = sequence
-        batch.n_tokens = at + 1
+    def copy(self, source: int, target: int, length: int) -> None:
+        """See `Runner`."""
+        self._cells.share(source, target, length)
 
     def close(self) -> None:
-        """Free it, once."""
-        if self._open:
-            self._open = False
-            native.llama_batch_free(self.value)
-
-
-class LlamaContext:
-    """The cache and what computes. Raises `ValueError` when it cannot be made."""
-
-    def __init__(self, model: LlamaModel, params: Any, *, verbose: bool) -> None:
-        del verbose
-        self.handle = native.llama_init_from_model(model.handle, params)
-        if not self.handle:
-            raise ValueError("llama.cpp could not make a context for it")
-        self._vocabulary_size = model.get_vocab().n_vocab
-        self._memory = native.llama_get_memory(self.handle)
-        self.n_ctx = int(native.llama_n_ctx(self.handle))
-
-    def set_n_threads(self, one: int, several: int) -> None:
-        """Threads for one token, and for several."""
-        native.llama_set_n_threads(self.handle, one, several)
-
-    def decode(self, batch: LlamaBatch) -> None:
-        """Raises `ValueError` when the cache has no slot or the batch is no batch, `RuntimeError` when it fails."""
-        status = native.llama_decode(self.handle, batch.value)
-        if status == _NO_ROOM:
-            raise ValueError("no slot in the cache")
-        if status == -1:
-            raise ValueError("not a batch")
-        if status:
-            raise RuntimeError(f"llama_decode returned {status}")
-
-    def get_logits_ith(self, index: int) -> Float32Array:
-        """Logits behind a token of the last batch: a view that the next decode overwrites. Raises `ValueError`."""
-        found = native.llama_get_logits_ith(self.handle, index)
-        if not found:
-            raise ValueError(f"no logits were asked for at {index}")
-        return np.ctypeslib.as_array(found, (self._vocabulary_size,))
-
-    def memory_seq_rm(self, sequence: int, start: int, end: int) -> bool:
-        """Drop cells; False when the model cannot."""
-        return bool(native.llama_memory_seq_rm(self._memory, sequence, start, end))
-
-    def memory_seq_cp(self, source: int, target: int, start: int, end: int) -> None:
-        """Share cells."""
-        native.llama_memory_seq_cp(self._memory, source, target, start, end)
-
-    def close(self) -> None:
-        """Free it, once."""
-        if self.handle:
-            native.llama_free(self.handle)
-            self.handle = None
-
-
-class LlamaSampler:
-    """A chain of samplers."""
-
-    def __init__(self, params: Any) -> None:
-        self._chain = native.llama_sampler_chain_init(params)
-
-    def add_greedy(self) -> None:
-        """The likeliest."""
-        native.llama_sampler_chain_add(self._chain, native.llama_sampler_init_greedy())
-
-    def add_top_k(self, count: int) -> None:
-        """The likeliest `count`."""
-        native.llama_sampler_chain_add(self._chain, native.llama_sampler_init_top_k(count))
-
-    def add_top_p(self, share: float, least: int) -> None:
-        """The likeliest that together have `share`."""
-        native.llama_sampler_chain_add(self._chain, native.llama_sampler_init_top_p(share, least))
-
-    def add_temp(self, temperature: float) -> None:
-        """Divide logits."""
-        native.llama_sampler_chain_add(self._chain, native.llama_sampler_init_temp(temperature))
-
-    def add_dist(self, seed: int) -> None:
-        """Draw."""
-        native.llama_sampler_chain_add(self._chain, native.llama_sampler_init_dist(seed))
-
-    def sample(self, context: LlamaContext, index: int) -> int:
-        """A token behind the last decoded one."""
-        return int(native.llama_sampler_sample(self._chain, context.handle, index))
-
-    def __del__(self) -> None:
-        chain, self._chain = getattr(self, "_chain", None), None
-        if chain and native is not None:
-            native.llama_sampler_free(chain)
+        """See `Runner`."""
+        self._decoder.close()
