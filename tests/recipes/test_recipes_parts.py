@@ -8,9 +8,13 @@ import pytest
 
 from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
 from fullduplex.dialogue.policies.tdm import TdmPolicy
+from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.lm.scripted import ScriptedBrain
+from fullduplex.recipes.machine.health import decoder
 from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain, open_parts, open_voice
 from fullduplex.recipes.talk import TalkConfig, make_session
+
+NO_DECODER = "none: llama.cpp runs brains"
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +78,25 @@ def test_a_brain_that_was_taught_slices_is_spoken_to_in_slices() -> None:
     from fullduplex.lm.student.brain import StudentBrain
 
     assert StudentBrain.layout == "pairs"
+
+
+def test_the_doctor_says_what_runs_brains(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = decoder_library()
+    found = decoder()
+    assert (found.ok, found.found) == (
+        (None, NO_DECODER) if library is None else (True, library.decoder_way().decode())
+    )
+    monkeypatch.setenv("FULLDUPLEX_NATIVE", "off")
+    assert (decoder().ok, decoder().found) == (None, NO_DECODER)
+
+
+def test_the_small_brain_is_stored_again_only_for_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("fullduplex.recipes.parts.LlamaBrain", lambda file, **settings: opened.append(str(file)))
+    monkeypatch.setattr("fullduplex.recipes.parts.model_file", lambda name: f"{name} as it is")
+    monkeypatch.setattr("fullduplex.recipes.parts.quick_file", lambda name: f"{name} stored again")
+    for library in (object(), None):
+        monkeypatch.setattr("fullduplex.recipes.parts.decoder_library", lambda library=library: library)
+        for name in ("small", "good"):
+            open_brain(PartsConfig(brain=name))
+    assert opened == ["small as it is", "good as it is", "small stored again", "good as it is"]

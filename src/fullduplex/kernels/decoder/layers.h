@@ -44,7 +44,7 @@ static inline float exponential(float x) {
     p = p * rest * rest + rest + 1.0f;
     int32_t bits;
     memcpy(&bits, &p, 4);
-    bits += (int32_t)whole << 23;
+    bits += (int32_t)whole * (1 << 23);
     memcpy(&p, &bits, 4);
     return p;
 }

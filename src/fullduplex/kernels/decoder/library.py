@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-_BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-pthread")
-# Never -ffast-math: sums keep their order, or a token's numbers would depend on what is decoded with it.
+_BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-pthread")
+# Never -ffast-math: sums keep their order, or a token's numbers would depend on what is decoded with it. Fused multiply-adds
+# are written where they are meant, so that all ways to multiply, and all compilers, round alike.
 _FLAG_SETS = (
     (*_BASE, "-march=native", "-mprefer-vector-width=512"),
     (*_BASE, "-march=native"),

@@ -17,6 +17,7 @@ from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import FullduplexError
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_SAMPLES
 from fullduplex.evaluate.clips import load_clip
+from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.recipes.parts import Parts, PartsConfig, open_parts
 
 __all__ = ["Check", "assets", "machine", "packages", "speed"]
@@ -28,7 +29,6 @@ _PACKAGES = {
     "aiohttp": "the server",
     "soundfile": "sound files",
     "matplotlib": "timelines",
-    "llama-cpp-python": "local brains, compiled for this processor (optional)",
     "torch": "training and streaming layers (optional)",
     "livekit": "WebRTC echo cancellation (optional)",
     "piper-tts": "espeak phonemes, GPL (optional)",
@@ -36,7 +36,6 @@ _PACKAGES = {
 _OTHERWISE = {
     "torch": "pip install 'fullduplex[torch]'",
     "piper-tts": "pip install 'fullduplex[espeak]'",
-    "llama-cpp-python": "make native, a quarter of an hour, needs a C++ compiler",
 }
 
 
@@ -62,8 +61,20 @@ def machine() -> list[Check]:
             advice="3.11 is the tested version",
         ),
         Check(name="cores", ok=cores >= 2, found=str(cores), advice="two are needed to listen and think at once"),
+        decoder(),
         Check(name="disk", ok=free_gb > 1, found=f"{free_gb:.0f} GB free", advice="models need 0.3 to 1.5 GB"),
     ]
+
+
+def decoder() -> Check:
+    """What runs local brains: our own decoder where there is a C compiler, else llama.cpp."""
+    library = decoder_library()
+    return Check(
+        name="compiled decoder",
+        ok=None if library is None else True,
+        found="none: llama.cpp runs brains" if library is None else library.decoder_way().decode(),
+        advice="install gcc or clang: brains answer two to four times as fast",
+    )
 
 
 def packages() -> list[Check]:
