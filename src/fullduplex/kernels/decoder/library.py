@@ -9,6 +9,7 @@ import functools
 import logging
 import mmap
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ _FLAG_SETS = (
 )
 SOURCES = Sources(folder=Path(__file__).parent, units=("decoder",), name="decoder", flag_sets=_FLAG_SETS)
 BATCH_TOKENS = 32
-_LAYERS_AT_ONCE = 4  # between them a caller may call the decode back
+_LAYERS_OF_A_TOKEN_AT_ONCE = 32  # of several tokens fewer, so that a caller may call the decode back soon
 _CACHE_VALUE_BYTES = 2
 _MOST_THREADS, _BLOCK = 16, 32
 
@@ -292,6 +293,7 @@ class Decoder:
         self._handle = library.decoder_open(ctypes.byref(self._model))
         if not self._handle:
             raise FormatError(f"the compiled decoder is not for a model of these sizes: {shape}")
+        self.close = weakref.finalize(self, library.decoder_close, self._handle)  # frees what the C side holds, once
 
     def _address(self, array: np.ndarray | None) -> int | None:
         if array is None:
@@ -339,11 +341,12 @@ class Decoder:
         library = self._library
         library.decoder_begin(self._handle, ids.ctypes.data, ids.size, start, cells.ctypes.data, threads)
         called_back = False
-        for first in range(0, self.shape.layers, _LAYERS_AT_ONCE):
+        together = max(2, _LAYERS_OF_A_TOKEN_AT_ONCE // ids.size)
+        for first in range(0, self.shape.layers, together):
             called_back = cancelled()
             if called_back:
                 break
-            library.decoder_layers(self._handle, first, min(first + _LAYERS_AT_ONCE, self.shape.layers))
+            library.decoder_layers(self._handle, first, min(first + together, self.shape.layers))
         count = 0 if called_back else behind.size
         library.decoder_end(self._handle, behind.ctypes.data, count, logits.ctypes.data)
         if called_back:
@@ -353,7 +356,7 @@ class Decoder:
     def _check(self, ids: Int32Array, start: int, cells: Int32Array, behind: Int32Array, threads: int) -> None:
         """The C side trusts what it is given."""
         shape, end = self.shape, start + ids.size
-        if not self._handle:
+        if not self.close.alive:
             raise ValueError("the decoder is closed")
         if not 1 <= ids.size <= BATCH_TOKENS or not _within(ids, shape.vocabulary):
             raise ValueError(f"1 to {BATCH_TOKENS} tokens of {shape.vocabulary} are decoded at a time, not {ids}")
@@ -363,9 +366,3 @@ class Decoder:
             raise ValueError(f"{end} positions need as many cells of {shape.context}")
         if not _within(behind, ids.size) or not 1 <= threads <= _MOST_THREADS:
             raise ValueError(f"logits behind {behind} of {ids.size} tokens by {threads} threads of {_MOST_THREADS}")
-
-    def close(self) -> None:
-        """Free what the C side holds, once."""
-        handle, self._handle = self._handle, None
-        if handle:
-            self._library.decoder_close(handle)
