@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shlex
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,6 +126,22 @@ def test_no_compiler(tmp_path, caplog, monkeypatch):
     works_without()
     told = [record.message for record in caplog.records if "no C compiler" in record.message]
     assert len(told) <= 1, "said once, however often it is asked"
+
+
+def test_where_a_compiler_is_looked_for(tmp_path, monkeypatch):
+    mine = script(tmp_path / "my cc", "exit 0")
+    monkeypatch.setenv("CC", f"'{mine}' -m64")
+    assert shlex.split(find_compiler()) == [mine, "-m64"]
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert find_compiler() is None
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "ziglang").mkdir()
+    (tmp_path / "ziglang/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert shlex.split(find_compiler()) == [sys.executable, "-m", "ziglang", "cc"]
+    script(tmp_path / "gcc", "exit 0")
+    assert shlex.split(find_compiler()) == [str(tmp_path / "gcc")]
 
 
 def test_a_failing_compiler(tmp_path, caplog):

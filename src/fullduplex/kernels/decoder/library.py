@@ -18,7 +18,7 @@ import numpy as np
 
 from fullduplex.base.arrays import Float32Array, Int32Array
 from fullduplex.base.errors import FormatError
-from fullduplex.kernels.native.build import Sources, build, cache_folder, find_compiler
+from fullduplex.kernels.native.build import NO_COMPILER, Sources, build, cache_folder, find_compiler
 
 __all__ = [
     "BATCH_TOKENS",
@@ -134,11 +134,11 @@ def load_decoder(folder: Path, compiler: str | None, sources: Sources = SOURCES)
 
     Args:
         folder: the cache.
-        compiler: path of a C compiler, None when none was found.
+        compiler: command of a C compiler, None when none was found.
         sources: with other flags, another of the ways to multiply.
     """
     if compiler is None:
-        return _refused("no C compiler found: tried $CC, cc, gcc, clang")
+        return _refused(NO_COMPILER)
     path, how = build(compiler, folder, sources)
     if path is None:
         return _refused(how)

@@ -8,15 +8,18 @@ may build at once.
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FLAG_SETS", "KERNELS", "Sources", "build", "cache_folder", "find_compiler", "library_name"]
+__all__ = ["FLAG_SETS", "KERNELS", "NO_COMPILER", "Sources", "build", "cache_folder", "find_compiler", "library_name"]
 
 _BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 # The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
@@ -25,6 +28,7 @@ FLAG_SETS = (
     (*_BASE, "-march=native", "-mprefer-vector-width=512", "-fopenmp"),
     (*_BASE, "-march=native", "-fopenmp"),
     (*_BASE, "-mcpu=native", "-fopenmp"),
+    (*_BASE, "-march=native"),
     (*_BASE, "-fopenmp"),
     _BASE,
 )
@@ -49,6 +53,7 @@ class Sources:
 
 
 KERNELS = Sources(folder=Path(__file__).parent, units=("single", "double"), name="fullduplex")
+NO_COMPILER = "no C compiler found: tried $CC, cc, gcc, clang; pip install ziglang brings one"
 _TIMEOUT_S = 600.0  # a guard against a compiler that hangs; on a crowded machine a healthy one has needed two minutes
 
 
@@ -59,9 +64,14 @@ def cache_folder() -> Path:
 
 
 def find_compiler() -> str | None:
-    """Path of `$CC`, else of cc, gcc or clang, the first there is."""
-    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
-    return next((found for name in names if (found := shutil.which(name))), None)
+    """Command of a C compiler: `$CC`, else cc, gcc or clang, else the one in the package ziglang; None without any."""
+    for command in [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]:
+        name, *arguments = shlex.split(command) or [""]
+        if found := shutil.which(name):
+            return shlex.join([found, *arguments])
+    if not os.environ.get("CC") and importlib.util.find_spec("ziglang"):
+        return shlex.join([sys.executable, "-m", "ziglang", "cc"])
+    return None
 
 
 def library_name(compiler: str, sources: Sources = KERNELS) -> str:
@@ -69,7 +79,9 @@ def library_name(compiler: str, sources: Sources = KERNELS) -> str:
     digest = hashlib.sha256()
     for source in sorted(sources.folder.glob("*.[ch]")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False).stdout
+    version = subprocess.run(
+        [*shlex.split(compiler), "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False
+    ).stdout
     for part in (compiler, version.decode(errors="replace"), repr(sources.flags), _processor()):
         digest.update(part.encode() + b"\0")
     return f"{sources.name}-{digest.hexdigest()[:20]}.so"
@@ -79,7 +91,7 @@ def build(compiler: str, folder: Path, sources: Sources = KERNELS) -> tuple[Path
     """The library, compiled unless it is there already.
 
     Args:
-        compiler: path of a C compiler.
+        compiler: command of a C compiler.
         folder: the cache; made when absent.
         sources: of which library.
 
@@ -108,7 +120,8 @@ def _compile(compiler: str, target: Path, sources: Sources) -> str | None:
     objects = {name: str(target.with_name(f"{name}.o")) for name in sources.units}
     for flags in sources.flags:
         units = [(*flags, "-c", "-o", made, str(sources.folder / f"{name}.c")) for name, made in objects.items()]
-        linking = (*flags, "-shared", "-o", str(target), *objects.values(), "-lm")
+        # A compiler may know OpenMP's pragmas and not have its library: then this set has failed, not the first call.
+        linking = (*flags, "-shared", "-Wl,--no-undefined", "-o", str(target), *objects.values(), "-lm")
         said = _run(compiler, units) or _run(compiler, [linking])
         if not said:
             return None
@@ -120,7 +133,9 @@ def _run(compiler: str, commands: list[tuple[str, ...]]) -> str:
     with contextlib.ExitStack() as stack:
         running = [
             stack.enter_context(
-                subprocess.Popen([compiler, *each], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    [*shlex.split(compiler), *each], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                )
             )
             for each in commands
         ]

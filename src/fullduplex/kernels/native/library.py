@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fullduplex.kernels.native.build import build, cache_folder, find_compiler
+from fullduplex.kernels.native.build import NO_COMPILER, build, cache_folder, find_compiler
 
 __all__ = ["Native", "forget_native", "load_native", "native", "native_for", "triton_for", "unit_rows"]
 
@@ -105,10 +105,10 @@ def load_native(folder: Path, compiler: str | None) -> Native | None:
 
     Args:
         folder: the cache.
-        compiler: path of a C compiler, None when none was found.
+        compiler: command of a C compiler, None when none was found.
     """
     if compiler is None:
-        return _refused("no C compiler found: tried $CC, cc, gcc, clang")
+        return _refused(NO_COMPILER)
     path, how = build(compiler, folder)
     if path is None:
         return _refused(how)

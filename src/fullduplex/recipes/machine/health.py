@@ -73,7 +73,7 @@ def decoder() -> Check:
         name="compiled decoder",
         ok=None if library is None else True,
         found="none: llama.cpp runs brains" if library is None else library.decoder_way().decode(),
-        advice="install gcc or clang: brains answer two to four times as fast",
+        advice="install gcc or clang, or pip install ziglang: brains answer two to four times as fast",
     )
 
 
