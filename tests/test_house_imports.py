@@ -53,8 +53,8 @@ def test_importing_the_package_loads_nothing_else() -> None:
 
 @pytest.mark.parametrize("room", ["base", "numerics", "dialogue", "speech", "lm", "evaluate", "assets"])
 def test_importing_every_module_of_a_room_loads_no_model_library_and_no_other_family(room: str) -> None:
-    # Training is torch's, and nothing that talks imports it; one module is nothing but llama_cpp under other names.
-    apart = ("fullduplex.lm.tune", "fullduplex.lm.student", "fullduplex.lm.engine.compiled")
+    # Training is torch's, and nothing that talks imports it.
+    apart = ("fullduplex.lm.tune", "fullduplex.lm.student")
     names = [name for name in modules_of(room) if not name.startswith(apart)]
     done = run("-c", f"import sys\nfor name in {names!r}: __import__(name)\nprint(' '.join(sys.modules))")
     assert done.returncode == 0, done.stderr
