@@ -49,10 +49,11 @@ typedef struct {
     Codes codes[MOST];
     /* of the stage under way */
     const Layer *layer;
+    const Matrix *matrix;
     const float *from, *weight;
-    int from_width, stride, step;
+    float *to;
+    int from_width, step, add;
     const int32_t *which;
-    float *logits;
 } Decoder;
 
 static int most_of(int a, int b) { return a > b ? a : b; }
@@ -152,13 +153,6 @@ static void attend_piece(void *context, int piece) {
         (int64_t)model->kv_heads * width, width, self->score + (int64_t)piece * model->context, self->mixed + at);
 }
 
-static void out_piece(void *context, int piece) {
-    Decoder *self = context;
-    const Matrix *matrix = &self->layer->out;
-    int first = piece * self->step, last = first + self->step, tiles = tiles_of(matrix);
-    multiply(self, matrix, first, last < tiles ? last : tiles, self->tokens, NULL, self->x, self->model.width, 1);
-}
-
 static void gate_piece(void *context, int piece) {
     Decoder *self = context;
     const Layer *layer = self->layer;
@@ -174,19 +168,19 @@ static void gate_piece(void *context, int piece) {
     }
 }
 
-static void down_piece(void *context, int piece) {
+static void matrix_piece(void *context, int piece) {
     Decoder *self = context;
-    const Matrix *matrix = &self->layer->down;
+    const Matrix *matrix = self->matrix;
     int first = piece * self->step, last = first + self->step, tiles = tiles_of(matrix);
-    multiply(self, matrix, first, last < tiles ? last : tiles, self->tokens, NULL, self->x, self->model.width, 1);
+    multiply(self, matrix, first, last < tiles ? last : tiles, self->tokens, NULL, self->to, matrix->rows, self->add);
 }
 
-static void logits_piece(void *context, int piece) {
-    Decoder *self = context;
-    const Matrix *matrix = &self->model.output;
-    int first = piece * self->step, last = first + self->step, tiles = tiles_of(matrix);
-    multiply(
-        self, matrix, first, last < tiles ? last : tiles, self->tokens, NULL, self->logits, self->model.vocabulary, 0);
+/* A matrix times the codes: into `to` (tokens, rows), or added to it. */
+static void apply(Decoder *self, const Matrix *matrix, float *to, int add) {
+    self->matrix = matrix;
+    self->to = to;
+    self->add = add;
+    tiled(self, matrix_piece, tiles_of(matrix));
 }
 
 static void one_layer(Decoder *self) {
@@ -198,11 +192,11 @@ static void one_layer(Decoder *self) {
     together(&self->team, place_piece, self, tokens);
     together(&self->team, attend_piece, self, tokens * model->heads);
     quantise_all(self, self->mixed, NULL, model->heads * model->head_width, tokens);
-    tiled(self, out_piece, tiles_of(&layer->out));
+    apply(self, &layer->out, self->x, 1);
     quantise_all(self, self->x, layer->feed_norm, model->width, tokens);
     tiled(self, gate_piece, tiles_of(&layer->gate));
     quantise_all(self, self->hidden, NULL, model->hidden, tokens);
-    tiled(self, down_piece, tiles_of(&layer->down));
+    apply(self, &layer->down, self->x, 1);
 }
 
 /* Any matrix times any tokens, x (tokens, columns): out (tokens, rows). For tests and for looking. Returns 0, or 1 for no memory. */
@@ -313,8 +307,7 @@ void decoder_end(Decoder *self, const int32_t *which, int32_t count, float *out)
         quantise_all(self, self->x, self->model.norm, self->model.width, count);
         self->which = NULL;
         self->tokens = count;
-        self->logits = out;
-        tiled(self, logits_piece, tiles_of(&self->model.output));
+        apply(self, &self->model.output, out, 0);
     }
     muster(&self->team, 1);
 }
