@@ -86,7 +86,7 @@ def test_every_example_runs(example: str, tmp_path: Path) -> None:
     environment = {**os.environ, "FULLDUPLEX_ASSETS": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / example)],
-        capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment, check=False,
+        capture_output=True, text=True, timeout=250, cwd=tmp_path, env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from fullduplex.assets.store import find
-from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.lm.llama import LlamaBrain
 
 
@@ -21,17 +20,9 @@ def model_path() -> Path:
     return folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-@pytest.fixture(scope="session", params=["compiled", "llama.cpp"])
-def shared_brain(model_path: Path, request: pytest.FixtureRequest) -> Iterator[LlamaBrain]:
-    """Once for each of what may compute."""
-    compiled = request.param == "compiled"
-    if compiled and decoder_library() is None:
-        pytest.skip("no C compiler: there is no compiled decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        if not compiled:
-            patch.setenv("FULLDUPLEX_NATIVE", "off")
-        brain = LlamaBrain(model_path, context=1024, slots=4)
-    assert brain._engine.compiled is compiled
+@pytest.fixture(scope="session")
+def shared_brain(model_path: Path) -> Iterator[LlamaBrain]:
+    brain = LlamaBrain(model_path, context=1024, slots=4)
     yield brain
     brain.close()
 
