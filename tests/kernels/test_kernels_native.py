@@ -16,7 +16,7 @@ import torch
 
 from fullduplex.kernels.conv import causal_conv, causal_conv_ref
 from fullduplex.kernels.hadamard import hadamard, hadamard_ref
-from fullduplex.kernels.native.build import FLAG_SETS, build, find_compiler, library_name
+from fullduplex.kernels.native.build import FLAG_SETS, build, find_compiler, library_name, load
 from fullduplex.kernels.native.library import Native, forget_native, load_native, native, native_for, unit_rows
 from fullduplex.kernels.scan import linear_scan, linear_scan_ref
 from fullduplex.kernels.selective import SelectiveSystem, selective_scan, selective_scan_ref
@@ -70,7 +70,8 @@ def test_two_threads_may_build_at_once(tmp_path, quick):
     assert found[0][0] == found[1][0] and found[0][0] is not None
     x = torch.ones(1, 1, 1)
     out = torch.empty(1, 1, 1)
-    Native(found[0][0]).run("scan", x.dtype, x, x, x[0], out, (1, 1, 1, 1, 1, 1, 1, 0, 1))
+    library, _ = load(tmp_path, find_compiler())
+    Native(library).run("scan", x.dtype, x, x, x[0], out, (1, 1, 1, 1, 1, 1, 1, 0, 1))
     assert out.item() == 2.0
     assert [each.name for each in tmp_path.iterdir()] == [found[0][0].name]
 
@@ -91,7 +92,7 @@ def test_a_compiler_without_march_and_openmp_still_gives_right_numbers(tmp_path,
     monkeypatch.setenv("FULLDUPLEX_NATIVE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FULLDUPLEX_NATIVE", "on")
     found = native()
-    assert found is not None and found.path.parent == tmp_path / "cache"
+    assert found is not None and list((tmp_path / "cache").glob("fullduplex-*.so"))
     g = torch.Generator().manual_seed(0)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
 

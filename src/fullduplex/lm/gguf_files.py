@@ -8,10 +8,10 @@ import numpy as np
 
 from fullduplex.base.errors import AssetError, FormatError, MissingExtraError
 
-__all__ = ["gguf_names", "layer_names", "open_gguf"]
+__all__ = ["BLOCK", "ENDS", "gguf_names", "layer_names", "open_gguf"]
 
-_ENDS = {"token_embd": "embedding", "output_norm": "norm", "output": "output"}
-_BLOCK = {
+ENDS = {"token_embd": "embedding", "output_norm": "norm", "output": "output"}
+BLOCK = {
     "attn_norm": "attention_norm",
     "attn_q": "attention.query",
     "attn_k": "attention.key",
@@ -26,7 +26,7 @@ _BLOCK = {
 
 def gguf_names(layers: int) -> dict[str, str]:
     """Name in a GGUF file -> name in `Llama`, both without `.weight`."""
-    return layer_names(layers, _ENDS, _BLOCK, "blk")
+    return layer_names(layers, ENDS, BLOCK, "blk")
 
 
 def layer_names(layers: int, ends: Mapping[str, str], block: Mapping[str, str], prefix: str) -> dict[str, str]:

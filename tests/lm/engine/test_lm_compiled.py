@@ -107,6 +107,14 @@ def test_what_others_read_moves_no_bit(model_path: Path) -> None:
     brain.close()
 
 
+def test_more_threads_than_there_are_helpers(model_path: Path) -> None:
+    engine = Engine(model_path, threads=99, context=64, sequences=1)
+    assert engine.decode(0, 0, [1, 2], ())
+    engine.use_threads(40)
+    assert engine.decode(0, 2, [1, 2], ())
+    engine.close()
+
+
 @pytest.mark.parametrize("old", [b"general.architecture", b"blk.7.ffn_up.weight", b"llama.attention.head_count_kv"])
 def test_a_model_of_another_make_is_run_by_llama_cpp_or_refused(
     model_path: Path, tmp_path: Path, old: bytes, caplog: pytest.LogCaptureFixture

@@ -18,10 +18,11 @@ import numpy as np
 
 from fullduplex.base.arrays import Float32Array, Int32Array
 from fullduplex.base.errors import FormatError
-from fullduplex.kernels.native.build import NO_COMPILER, Sources, build, cache_folder, find_compiler
+from fullduplex.kernels.native.build import Sources, cache_folder, find_compiler, load
 
 __all__ = [
     "BATCH_TOKENS",
+    "MOST_THREADS",
     "SOURCES",
     "Decoder",
     "Shape",
@@ -47,7 +48,8 @@ SOURCES = Sources(folder=Path(__file__).parent, units=("decoder",), name="decode
 BATCH_TOKENS = 32
 _LAYERS_OF_A_TOKEN_AT_ONCE = 32  # of several tokens fewer, so that a caller may call the decode back soon
 _CACHE_VALUE_BYTES = 2
-_MOST_THREADS, _BLOCK = 16, 32
+MOST_THREADS = 16
+_BLOCK = 32  # activations to a scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +91,6 @@ class _Matrix(ctypes.Structure):
 
 _MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
 _VECTORS = ("attention_norm", "feed_norm", "query_bias", "key_bias", "value_bias")
-
-
 _SIZES = ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context", "halves")
 
 
@@ -137,17 +137,11 @@ def load_decoder(folder: Path, compiler: str | None, sources: Sources = SOURCES)
         compiler: command of a C compiler, None when none was found.
         sources: with other flags, another of the ways to multiply.
     """
-    if compiler is None:
-        return _refused(NO_COMPILER)
-    path, how = build(compiler, folder, sources)
-    if path is None:
+    library, how = load(folder, compiler, sources)
+    if library is None:
         return _refused(how)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        return _refused(f"{path.name} cannot be loaded: {error}")
     _declare(library)
-    _LOG.info("compiled decoder: %s (%s), %s", path.name, library.decoder_way().decode(), how)
+    _LOG.info("compiled decoder (%s): %s", library.decoder_way().decode(), how)
     return library
 
 
@@ -294,6 +288,7 @@ class Decoder:
         if not self._handle:
             raise FormatError(f"the compiled decoder is not for a model of these sizes: {shape}")
         self.close = weakref.finalize(self, library.decoder_close, self._handle)  # frees what the C side holds, once
+        self.close.atexit = False  # another thread may still be inside; the process takes it all with it
 
     def _address(self, array: np.ndarray | None) -> int | None:
         if array is None:
@@ -364,5 +359,5 @@ class Decoder:
             raise ValueError(f"positions {start} to {end} are not in a context of {shape.context} cells")
         if cells.size < end or not _within(cells[:end], shape.context):
             raise ValueError(f"{end} positions need as many cells of {shape.context}")
-        if not _within(behind, ids.size) or not 1 <= threads <= _MOST_THREADS:
-            raise ValueError(f"logits behind {behind} of {ids.size} tokens by {threads} threads of {_MOST_THREADS}")
+        if not _within(behind, ids.size) or not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"logits behind {behind} of {ids.size} tokens by {threads} threads of {MOST_THREADS}")

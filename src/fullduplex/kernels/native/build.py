@@ -7,6 +7,7 @@ may build at once.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -19,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FLAG_SETS", "KERNELS", "NO_COMPILER", "Sources", "build", "cache_folder", "find_compiler", "library_name"]
+__all__ = ["FLAG_SETS", "KERNELS", "Sources", "build", "cache_folder", "find_compiler", "library_name", "load"]
 
 _BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 # The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
@@ -53,7 +54,7 @@ class Sources:
 
 
 KERNELS = Sources(folder=Path(__file__).parent, units=("single", "double"), name="fullduplex")
-NO_COMPILER = "no C compiler found: tried $CC, cc, gcc, clang; pip install ziglang brings one"
+_NO_COMPILER = "no C compiler found: tried $CC, cc, gcc, clang; pip install ziglang brings one"
 _TIMEOUT_S = 600.0  # a guard against a compiler that hangs; on a crowded machine a healthy one has needed two minutes
 
 
@@ -72,6 +73,22 @@ def find_compiler() -> str | None:
     if not os.environ.get("CC") and importlib.util.find_spec("ziglang"):
         return shlex.join([sys.executable, "-m", "ziglang", "cc"])
     return None
+
+
+def load(folder: Path, compiler: str | None, sources: Sources = KERNELS) -> tuple[ctypes.CDLL | None, str]:
+    """The library, compiled unless it is in `folder` already, and loaded; or None. And how, or why not.
+
+    `compiler`: None when none was found.
+    """
+    if compiler is None:
+        return None, _NO_COMPILER
+    path, how = build(compiler, folder, sources)
+    if path is None:
+        return None, how
+    try:
+        return ctypes.CDLL(str(path)), f"{path.name}, {how}"
+    except OSError as error:
+        return None, f"{path.name} cannot be loaded: {error}"
 
 
 def library_name(compiler: str, sources: Sources = KERNELS) -> str:

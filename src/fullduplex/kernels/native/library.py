@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fullduplex.kernels.native.build import NO_COMPILER, build, cache_folder, find_compiler
+from fullduplex.kernels.native.build import cache_folder, find_compiler, load
 
 __all__ = ["Native", "forget_native", "load_native", "native", "native_for", "triton_for", "unit_rows"]
 
@@ -45,12 +45,11 @@ class Native:
     """A loaded library.
 
     Args:
-        path: the shared library.
+        library: as `load` gives it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._library = ctypes.CDLL(str(path))
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
         self._functions: dict[tuple[str, torch.dtype], tuple[Callable[..., object], type[Real]]] = {}
 
     def run(self, kernel: str, dtype: torch.dtype, *arguments: Argument) -> None:
@@ -107,17 +106,11 @@ def load_native(folder: Path, compiler: str | None) -> Native | None:
         folder: the cache.
         compiler: command of a C compiler, None when none was found.
     """
-    if compiler is None:
-        return _refused(NO_COMPILER)
-    path, how = build(compiler, folder)
-    if path is None:
+    library, how = load(folder, compiler)
+    if library is None:
         return _refused(how)
-    try:
-        library = Native(path)
-    except OSError as error:
-        return _refused(f"{path.name} cannot be loaded: {error}")
-    _LOG.info("compiled kernels: %s, %s", path.name, how)
-    return library
+    _LOG.info("compiled kernels: %s", how)
+    return Native(library)
 
 
 @functools.cache

@@ -13,28 +13,16 @@ import numpy as np
 from fullduplex.base.arrays import Float32Array
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import FormatError, PortError
-from fullduplex.kernels.decoder.library import Decoder, Shape, Tensor
+from fullduplex.kernels.decoder.library import MOST_THREADS, Decoder, Shape, Tensor
 from fullduplex.lm.engine.cells import Cells
 from fullduplex.lm.engine.sampling import Sampler
+from fullduplex.lm.gguf_files import BLOCK, ENDS, gguf_names
 
 __all__ = ["CompiledRunner", "Weights"]
 
 _HALVES = {"llama": False, "qwen2": True}  # architectures: are rotary pairs the halves of a head, or neighbours
-_ENDS = {"embedding": "token_embd.weight", "output": "output.weight", "norm": "output_norm.weight"}
-_BLOCK = {
-    "attention_norm": "attn_norm.weight",
-    "query": "attn_q.weight",
-    "query_bias": "attn_q.bias",
-    "key": "attn_k.weight",
-    "key_bias": "attn_k.bias",
-    "value": "attn_v.weight",
-    "value_bias": "attn_v.bias",
-    "out": "attn_output.weight",
-    "feed_norm": "ffn_norm.weight",
-    "gate": "ffn_gate.weight",
-    "up": "ffn_up.weight",
-    "down": "ffn_down.weight",
-}
+_PARTS = {ours.rpartition(".")[2]: theirs for theirs, ours in (ENDS | BLOCK).items()}
+_BIASED = ("query", "key", "value")
 _F32 = 0
 
 
@@ -93,7 +81,8 @@ class Weights:
     def _check(self) -> None:
         """Whatever would be left out of the sums makes the answer wrong: nothing may be there that is not known."""
         shape = self.shape
-        known = set(_ENDS.values()) | {f"blk.{i}.{name}" for i in range(shape.layers) for name in _BLOCK.values()}
+        known = {f"{name}.weight" for name in gguf_names(shape.layers)}
+        known |= {f"blk.{i}.{_PARTS[part]}.bias" for i in range(shape.layers) for part in _BIASED}
         unknown = sorted(self._tensors.keys() - known)
         if unknown:
             raise FormatError(f"the compiled decoder does not know the tensor {unknown[0]}")
@@ -106,10 +95,12 @@ class Weights:
             raise FormatError("the compiled decoder does not scale rotary positions")
 
     def _find(self, name: str) -> tuple[str, dict[str, Any] | None]:
-        layer, _, part = name.partition(".")
-        theirs = f"blk.{layer}.{_BLOCK[part]}" if part else _ENDS[name]
-        if name == "output" and theirs not in self._tensors:
-            theirs = _ENDS["embedding"]  # tied
+        layer, _, part = name.rpartition(".")
+        if name == "output" and "output.weight" not in self._tensors:
+            part = "embedding"  # tied
+        stem = part.removesuffix("_bias")
+        theirs = f"{_PARTS[stem]}.{'weight' if stem == part else 'bias'}"
+        theirs = f"blk.{layer}.{theirs}" if layer else theirs
         return theirs, self._tensors.get(theirs)
 
     def _bytes(self, name: str, entry: dict[str, Any]) -> np.ndarray:
@@ -154,12 +145,12 @@ class CompiledRunner:
         """Lay out the weights. Raises `FormatError` as `Decoder` does."""
         self._cells = Cells(weights.shape.context, sequences)
         self._decoder = Decoder(library, weights.shape, weights.tensor, weights.vector)
-        self._threads = threads
+        self.use_threads(threads)
         self._logits: dict[int, Float32Array] = {}
 
     def use_threads(self, count: int) -> None:
-        """Threads of the decodes to come."""
-        self._threads = count
+        """Threads of the decodes to come; more than it has helpers for are as many as it has."""
+        self._threads = min(count, MOST_THREADS)
 
     def decode(
         self, sequence: int, start: int, tokens: list[int], logits: Collection[int], cancelled: Callable[[], bool]
@@ -177,11 +168,7 @@ class CompiledRunner:
                 tokens, start, self._cells.of(sequence), wanted, threads=self._threads, cancelled=cancelled
             )
         except ValueError as error:
-            self._cells.truncate(sequence, start)
             raise PortError(f"the language model refused a batch of {len(tokens)} tokens: {error}") from error
-        except InterruptedError:
-            self._cells.truncate(sequence, start)
-            raise
         self._logits = dict(zip(wanted, found, strict=True))
         return True
 
@@ -190,8 +177,6 @@ class CompiledRunner:
         found = self._logits.get(max(self._logits, default=-1) if index < 0 else index)
         if found is None:
             raise PortError(f"the language model has no logits at {index}: none were asked for")
-        if not np.isfinite(found.max()):
-            raise PortError("the language model gave no usable logits; the model file may be damaged")
         return found
 
     def sampler(self, sampling: Sampling) -> Sampler:

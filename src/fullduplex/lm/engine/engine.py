@@ -16,11 +16,12 @@ import numpy as np
 
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import AssetError, ConfigError, FormatError, PortError
-from fullduplex.kernels.decoder.library import decoder_library
+from fullduplex.kernels.decoder.library import BATCH_TOKENS, decoder_library
 from fullduplex.lm.brain import Layout, never
 from fullduplex.lm.engine.compiled import CompiledRunner, Weights
-from fullduplex.lm.engine.llama_cpp import BATCH_TOKENS, LlamaCppRunner, llama_cpp, open_model
+from fullduplex.lm.engine.llama_cpp import LlamaCppRunner, llama_cpp, open_model
 from fullduplex.lm.engine.runner import Runner
+from fullduplex.lm.engine.sampling import peak_of
 from fullduplex.lm.template import detect_template
 
 __all__ = ["LAYOUT_KEY", "Engine"]
@@ -159,9 +160,8 @@ class Engine:
 
         `index`: of a token of the last batch whose logits were asked for; -1: the last of those.
         """
-        logits = np.array(self._runner.logits(index), dtype=np.float64)
-        if logits.shape != (self.vocabulary_size,) or not math.isfinite(peak := float(logits.max())):
-            raise PortError("the language model gave no usable logits; the model file may be damaged")
+        logits = self._runner.logits(index).astype(np.float64)
+        peak = peak_of(logits)
         return logits - (peak + math.log(float(np.exp(logits - peak).sum())))
 
     def sampler(self, sampling: Sampling) -> Any:

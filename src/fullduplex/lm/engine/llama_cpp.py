@@ -9,16 +9,16 @@ import numpy as np
 from fullduplex.base.arrays import Float32Array
 from fullduplex.base.chat import Sampling
 from fullduplex.base.errors import MissingExtraError, PortError
+from fullduplex.kernels.decoder.library import BATCH_TOKENS
 from fullduplex.lm.engine.sampling import TOP_K, check_sampling
 
-__all__ = ["BATCH_TOKENS", "LlamaCppRunner", "llama_cpp", "open_model"]
+__all__ = ["LlamaCppRunner", "llama_cpp", "open_model"]
 
 # The cache may not change an answer, so a token's logits must not depend on how the tokens before it were batched. They
 # do not, to the last bit, with these three settings together: flash attention (llama.cpp's other path sums in another
 # order for one token than for several), batches under 64 (from there it works in tiles), and no repacked weights (whose
 # kernels treat the last few rows of a batch apart). The price was measured at 0 to 12 percent of speed. What remains: with
 # several conversations in one cache, the places of a conversation's cells move its beliefs by a rounding (0.007 nats).
-BATCH_TOKENS = 32
 _FLASH_ATTENTION_ON = 1
 _REPACK_WEIGHTS = False
 

@@ -19,7 +19,10 @@ class Runner(Protocol):
     def decode(
         self, sequence: int, start: int, tokens: list[int], logits: Collection[int], cancelled: Callable[[], bool]
     ) -> bool:
-        """Decode tokens at positions from `start`; False when the cache has no room. Raises `InterruptedError`."""
+        """Decode tokens at positions from `start`; False when the cache has no room.
+
+        Raises `PortError` or `InterruptedError`: then half of them may be in, and the caller removes them.
+        """
         ...
 
     def logits(self, index: int) -> Float32Array:

@@ -6,9 +6,9 @@ import numpy as np
 
 from fullduplex.base.arrays import Float32Array
 from fullduplex.base.chat import Sampling
-from fullduplex.base.errors import InputError
+from fullduplex.base.errors import InputError, PortError
 
-__all__ = ["TOP_K", "Sampler", "check_sampling"]
+__all__ = ["TOP_K", "Sampler", "check_sampling", "peak_of"]
 
 TOP_K = 100  # candidates kept before top-p: sorting a vocabulary of 150,000 for each token costs more than it changes
 
@@ -21,6 +21,14 @@ def check_sampling(sampling: Sampling) -> None:
         )
 
 
+def peak_of(logits: np.ndarray) -> float:
+    """The largest. Raises `PortError` when it is no number, as of a damaged model."""
+    peak = float(logits.max())
+    if not math.isfinite(peak):
+        raise PortError("the language model gave no usable logits; the model file may be damaged")
+    return peak
+
+
 class Sampler:
     """Draws for one reply: the `TOP_K` likeliest, of these the fewest that together have `top_p`, at `temperature`."""
 
@@ -31,7 +39,8 @@ class Sampler:
         self._draws = np.random.default_rng(sampling.seed & 0xFFFFFFFF)
 
     def draw(self, logits: Float32Array) -> int:
-        """A token, given logits (vocabulary,)."""
+        """A token, given logits (vocabulary,). Raises `PortError` as `peak_of`."""
+        peak_of(logits)
         temperature = self._sampling.temperature
         if temperature == 0:
             return int(logits.argmax())
