@@ -170,7 +170,7 @@ def _declare(library: ctypes.CDLL) -> None:
 
 def _room(size: int) -> np.ndarray:
     """Zeroed bytes in huge pages where the system has them: weights stream through once for every token."""
-    memory = mmap.mmap(-1, max(size, 1))
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no huge pages
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             memory.madvise(mmap.MADV_HUGEPAGE)

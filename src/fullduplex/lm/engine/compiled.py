@@ -4,6 +4,7 @@ Weights come out of the GGUF file as they are: an int5 weight stays one. llama.c
 """
 
 import ctypes
+import mmap
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ class Weights:
             FormatError: the model is of another make than the decoder's, or damaged.
         """
         self._file = file = library.GGUFContext.from_file(str(path))
-        self._raw = np.memmap(path, np.uint8, "r")
+        with path.open("rb") as stream:
+            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._raw = np.frombuffer(self._map, np.uint8)
         self._tensors = {entry["name"]: entry for entry in file.get_all_tensor_info()}
         architecture = str(file.get_value("general.architecture"))
         if architecture not in _HALVES:
@@ -110,6 +113,10 @@ class Weights:
             raise FormatError(f"the file ends before its tensor {name} does; verify it")
         return found
 
+    def forget_pages(self) -> None:
+        """All but the embedding is laid out elsewhere now: its pages need not count as this process's memory."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def tensor(self, name: str) -> Tensor:
         """A matrix. Raises `FormatError` when it is not there."""
         theirs, entry = self._find(name)
@@ -145,6 +152,7 @@ class CompiledRunner:
         """Lay out the weights. Raises `FormatError` as `Decoder` does."""
         self._cells = Cells(weights.shape.context, sequences)
         self._decoder = Decoder(library, weights.shape, weights.tensor, weights.vector)
+        weights.forget_pages()
         self.use_threads(threads)
         self._logits: dict[int, Float32Array] = {}
 

@@ -46,7 +46,7 @@ class Engine:
         _check_file(path)
         llama_cpp()
         try:
-            self._model = open_model(str(path))
+            self._model = open_model(str(path), words_only=True)
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
             raise _refusal(path, error) from None
         self._path, self._closed = path, False
@@ -82,7 +82,7 @@ class Engine:
                 _LOG.warning("%s is run by llama.cpp: %s", self._path.name, error)
         try:
             return LlamaCppRunner(
-                self._model, threads=self._threads, context=self.context_tokens, sequences=self._sequences
+                str(self._path), threads=self._threads, context=self.context_tokens, sequences=self._sequences
             )
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
             raise _refusal(self._path, error) from None
@@ -184,7 +184,7 @@ class Engine:
         self._runner.copy(source, target, length)
 
     def close(self) -> None:
-        """Free what computes and the model, in that order."""
+        """Free what computes, and the words."""
         self._closed = True
         runner = self.__dict__.pop("_runner", None)
         if runner is not None:

@@ -35,20 +35,21 @@ def llama_cpp() -> Any:
     return library
 
 
-def open_model(path: str) -> Any:
-    """A model; its weights stay in the file until they are needed. Raises what cyllama raises."""
+def open_model(path: str, *, words_only: bool) -> Any:
+    """A model, or its words and metadata without room for weights. Raises what cyllama raises."""
     library = llama_cpp()
     params = library.LlamaModelParams()
     params.n_gpu_layers = 0
+    params.no_alloc, params.use_mmap = words_only, not words_only
     params.use_extra_bufts = _REPACK_WEIGHTS
     return _model_type()(path, params, verbose=False)
 
 
 class LlamaCppRunner:
-    """One context of a model."""
+    """A model and one context of it."""
 
-    def __init__(self, model: Any, *, threads: int, context: int, sequences: int) -> None:
-        """Raises what cyllama raises when there is no room."""
+    def __init__(self, path: str, *, threads: int, context: int, sequences: int) -> None:
+        """Raises what cyllama raises when the file is no model or there is no room."""
         library = llama_cpp()
         params = library.LlamaContextParams()
         params.n_ctx = context
@@ -58,7 +59,8 @@ class LlamaCppRunner:
         params.kv_unified = True  # one pool of cells: forks share them, and any conversation may use them all
         params.flash_attn_type = _FLASH_ATTENTION_ON
         params.no_perf = True
-        self._context = library.LlamaContext(model, params, verbose=False)
+        self._model = open_model(path, words_only=False)
+        self._context = library.LlamaContext(self._model, params, verbose=False)
         self._batch = library.LlamaBatch(n_tokens=params.n_batch, embd=0, n_seq_max=1)
         self._threads = threads
 
@@ -126,6 +128,7 @@ class LlamaCppRunner:
         """See `Runner`."""
         self._batch.close()
         self._context.close()
+        self._model.close()
 
 
 @cache
