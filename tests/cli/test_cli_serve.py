@@ -1,6 +1,11 @@
 """`fullduplex serve` and `talk` before any model is opened: a taken address, a brain that is not there."""
 
+import asyncio
+import os
+import re
 import socket
+import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +49,54 @@ def test_talk_offers_to_get_the_brain_that_was_named(
     assert main(["talk", "--brain", "good"]) == 0
     assert len(questions) == 1 and "qwen2.5-coder-0.5b-instruct" in questions[0]
     assert fetched == asked_for
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--self-signed", "--certificate", "a.pem"], "exclude each other"),
+        (["--certificate-key", "a.pem"], "--certificate"),
+        (["--certificate", "absent.pem"], "absent.pem is not there"),
+    ],
+)
+def test_encryption_that_cannot_be_is_said_before_the_models_are_opened(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--port", "0", "--brain", "scripted", *options]) == 2
+    said = capsys.readouterr()
+    assert told in said.err and "opening the models" not in said.out
+
+
+async def test_a_phone_can_be_given_an_address_over_https(tmp_path: Path) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+    pytest.importorskip("cryptography")
+    options = ["--host", "0.0.0.0", "--port", "0", "--api-key", "sesame", "--self-signed"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fullduplex", "serve", "--brain", "scripted", "--voice", "tones", *options),
+        env={**os.environ, "FULLDUPLEX_CACHE": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(120):
+            told = ""
+            while "SHA-256" not in told:
+                line = await process.stdout.readline()
+                assert line, told
+                told += line.decode()
+        pages = re.findall(r"https://\S+:\d+/", told)
+        shown = bytes.fromhex(told.split()[-1].replace(":", ""))
+        assert len(pages) >= 2 and "wss://" in told
+        known = ssl.create_default_context(cafile=str(next((tmp_path / "tls").glob("*.pem"))))
+        async with aiohttp.ClientSession() as http:
+            for page in (pages[0], pages[-1]):  # the address for others, and the one for this machine
+                async with http.get(f"{page}healthz", ssl=known) as reply:
+                    assert (await reply.json())["needs_key"]
+                async with http.get(page, ssl=aiohttp.Fingerprint(shown)) as reply:
+                    assert "fullduplex" in await reply.text()
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

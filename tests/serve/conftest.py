@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -111,7 +112,9 @@ def line_of(ports: FakePorts) -> Line:
 
 
 @asynccontextmanager
-async def serving(config: ServeConfig, make_ports: Callable[[], FakePorts]) -> AsyncIterator[Server]:
+async def serving(
+    config: ServeConfig, make_ports: Callable[[], FakePorts], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     ports: list[FakePorts] = []
 
     def make_line(key: str) -> Line:
@@ -122,10 +125,10 @@ async def serving(config: ServeConfig, make_ports: Callable[[], FakePorts]) -> A
     app = make_app(config, make_line, pool)
     runner = web.AppRunner(app, shutdown_timeout=2.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     port = runner.addresses[0][1]
-    server = Server(runner, f"http://127.0.0.1:{port}", ports, app)
+    server = Server(runner, f"{'https' if tls else 'http'}://127.0.0.1:{port}", ports, app)
     try:
         yield server
     finally:

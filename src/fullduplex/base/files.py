@@ -1,11 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where those live that can be made anew."""
 
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole_file"]
+__all__ = ["cache_folder", "whole_file"]
+
+
+def cache_folder(name: str) -> Path:
+    """`FULLDUPLEX_CACHE`, else `~/.cache/fullduplex`, and in it `name`; it may not exist yet."""
+    configured = os.environ.get("FULLDUPLEX_CACHE")
+    return (Path(configured).expanduser() if configured else Path.home() / ".cache" / "fullduplex") / name
 
 
 @contextmanager

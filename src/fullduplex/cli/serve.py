@@ -2,23 +2,29 @@
 
 import argparse
 import logging
-import socket
+import ssl
 import sys
 import webbrowser
+from functools import partial
 from pathlib import Path
+
+from aiohttp import web
 
 from fullduplex.assets import fetch, store
 from fullduplex.assets.catalogue import builtin_catalogue
 from fullduplex.base.errors import ConfigError, FullduplexError
+from fullduplex.base.files import cache_folder
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
 from fullduplex.cli.assets import Meter
 from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.recipes.lanes import ThreadPool
 from fullduplex.recipes.parts import BRAINS, open_parts
 from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_ports, make_session
+from fullduplex.serve.address import hosts_of, listen, url
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
 from fullduplex.serve.realtime.settings import Offer
+from fullduplex.serve.tls import fingerprint, self_signed, tls_context
 
 __all__ = ["serve", "talk"]
 
@@ -35,6 +41,15 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     network.add_argument("--max-sessions", type=int, default=8, metavar="N", help="conversations at once (default: 8)")
     network.add_argument("--max-minutes", type=float, default=60, metavar="M", help="length of one (default: 60)")
     network.add_argument("--idle-minutes", type=float, default=5, metavar="M", help="silent clients leave (default: 5)")
+    network.add_argument("--certificate", type=Path, metavar="FILE", help="PEM certificate: serve over https and wss")
+    network.add_argument(
+        "--certificate-key", type=Path, metavar="FILE", help="its private key (default: in the same file)"
+    )
+    network.add_argument(
+        "--self-signed",
+        action="store_true",
+        help="serve over https with a certificate made here: a phone gives its microphone to no page without https",
+    )
     parser.add_argument(
         "--record", type=Path, metavar="DIR", help="keep every conversation: stereo FLAC and JSONL events"
     )
@@ -97,15 +112,19 @@ def _offer_to_get(arguments: argparse.Namespace, brain: str, why: str) -> None:
             meter.close()
 
 
-def _require_port(host: str, port: int) -> None:
-    """Refuse an address that cannot be listened at before the models are opened. Raises: ConfigError."""
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, kind) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        raise ConfigError(f"cannot listen at {host} port {port} ({error}); choose others with --host, --port") from None
+def _encryption(arguments: argparse.Namespace) -> tuple[ssl.SSLContext | None, str]:
+    """How to encrypt, if at all, and what to tell the person who starts the server. Raises: ConfigError, MissingExtraError."""
+    if arguments.certificate and arguments.self_signed:
+        raise ConfigError("--certificate and --self-signed exclude each other: give one")
+    if arguments.certificate_key and not arguments.certificate:
+        raise ConfigError("--certificate-key is the key of a --certificate, and none is given")
+    if arguments.self_signed:
+        made = self_signed(cache_folder("tls"), hosts_of(arguments.host))
+        told = f"\nthe browser warns once of a certificate it does not know; its SHA-256 should be {fingerprint(made)}"
+        return tls_context(made), told
+    if arguments.certificate:
+        return tls_context(arguments.certificate, arguments.certificate_key), ""
+    return None, ""
 
 
 def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
@@ -123,7 +142,27 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     )
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.api_key:
         print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
-    _require_port(network.host, network.port)
+    tls, about_tls = _encryption(arguments)
+    sockets = listen(network.host, network.port)  # before the models, so that a taken port is said at once
+    port = sockets[0].getsockname()[1]
+    pages = [url("https" if tls else "http", host, port) for host in hosts_of(network.host)]
+    endpoint = url("wss" if tls else "ws", hosts_of(network.host)[0], port) + "v1/realtime"
+    try:
+        app, chosen = _open(arguments, network)
+        for bound in sockets:
+            bound.listen()  # who calls as soon as the address is printed is not turned away
+        print("parts: " + ", ".join(f"{stage} {name}" for stage, name in chosen.items()))
+        print(f"talk at {', '.join(pages)}   (OpenAI Realtime clients: {endpoint}; Ctrl-C ends){about_tls}", flush=True)
+        show_page = partial(webbrowser.open, pages[-1]) if open_page else None
+        run(app, sockets=sockets, tls=tls, on_ready=show_page)
+    finally:
+        for bound in sockets:
+            bound.close()
+    return 0
+
+
+def _open(arguments: argparse.Namespace, network: ServeConfig) -> tuple[web.Application, dict[str, str]]:
+    """The application with its models open, and which they are."""
     print("opening the models …", flush=True)
     parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
     session = SessionConfig(memory_words=arguments.memory)
@@ -134,17 +173,6 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     def make_line(key: str) -> Line:
         return Line(session=make_session(parts, config), run=make_ports(parts, key=key).run, echo=make_echo())
 
-    pool = ThreadPool()
-    offer = Offer(model=parts.chosen["brain"], voice=parts.chosen["voice"], recogniser=parts.chosen["recogniser"])
-    address = f"http://{network.host}:{network.port}/"
-    print("parts: " + ", ".join(f"{stage} {name}" for stage, name in parts.chosen.items()))
-    print(f"talk at {address}   (OpenAI Realtime clients: ws://{network.host}:{network.port}/v1/realtime; Ctrl-C ends)")
-    sys.stdout.flush()
-    app = make_app(network, make_line, pool, offer=offer)
-
-    def show_page() -> None:
-        if open_page:
-            webbrowser.open(address)
-
-    run(app, on_ready=show_page)
-    return 0
+    chosen = parts.chosen
+    offer = Offer(model=chosen["brain"], voice=chosen["voice"], recogniser=chosen["recogniser"])
+    return make_app(network, make_line, ThreadPool(), offer=offer), dict(chosen)

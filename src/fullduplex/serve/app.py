@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from fullduplex.dialogue.ports import Request, Result
 from fullduplex.dialogue.session import Session
 from fullduplex.recipes.lanes import ThreadLanes, ThreadPool
 from fullduplex.recipes.runner import Echo, Runner
+from fullduplex.serve.address import listen
 from fullduplex.serve.gate import Refused, ServeConfig, check_key, check_origin
 from fullduplex.serve.link import Link, LinkConfig
 from fullduplex.serve.metrics import Metrics
@@ -95,8 +98,17 @@ def make_app(
     return app
 
 
-def run(app: web.Application, *, on_ready: Callable[[], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; then tell the clients and end within seconds."""
+def run(
+    app: web.Application,
+    *,
+    sockets: list[socket.socket] | None = None,
+    tls: ssl.SSLContext | None = None,
+    on_ready: Callable[[], object] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; then tell the clients and end within seconds.
+
+    `sockets`: where, in place of the configuration's host and port. `tls`: over https and wss.
+    """
     config = app[_HOUSE].config
 
     async def ready(_: web.Application) -> None:
@@ -104,7 +116,14 @@ def run(app: web.Application, *, on_ready: Callable[[], None] | None = None) -> 
             asyncio.get_running_loop().call_later(0.2, on_ready)
 
     app.on_startup.append(ready)
-    web.run_app(app, host=config.host, port=config.port, print=None, shutdown_timeout=_SHUTDOWN_S, access_log=None)
+    web.run_app(
+        app,
+        sock=sockets or listen(config.host, config.port),
+        ssl_context=tls,
+        print=None,
+        shutdown_timeout=_SHUTDOWN_S,
+        access_log=None,
+    )
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
@@ -218,17 +237,17 @@ async def _open(house: _House, request: web.Request) -> Link:
     except FullduplexError as error:
         _LOG.exception("a conversation could not be opened")
         raise Refused(503, "cannot_open", f"the conversation could not be opened: {error}") from error
-    socket = web.WebSocketResponse(
+    wire = web.WebSocketResponse(
         protocols=("realtime",), max_msg_size=config.max_message_bytes, heartbeat=30.0, compress=False
     )
-    await socket.prepare(request)
+    await wire.prepare(request)
     limits = LinkConfig(
         max_session_s=config.max_session_s,
         idle_s=config.idle_s,
         max_outbox_bytes=config.max_outbox_bytes,
         send_timeout_s=config.send_timeout_s,
     )
-    return Link(socket, request.transport, worker, wake, house.steps, limits)
+    return Link(wire, request.transport, worker, wake, house.steps, limits)
 
 
 async def _shut_down(app: web.Application) -> None:

@@ -6,7 +6,6 @@ version of the search, so nothing stale is ever read. A file that cannot be read
 
 import hashlib
 import logging
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fullduplex.base.files import whole_file
+from fullduplex.base.files import cache_folder, whole_file
 from fullduplex.ssm.ptd.perturb import Ptd, PtdConfig, checked_matrix, finish, ptd
 
-__all__ = ["VERSION", "cache_folder", "cached_ptd"]
+__all__ = ["VERSION", "cached_ptd"]
 
 VERSION = 1  # raise it when the search finds something else for the same settings
 
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """`FULLDUPLEX_CACHE`, else `~/.cache/fullduplex`, and in it `ptd`; it may not exist yet."""
-    configured = os.environ.get("FULLDUPLEX_CACHE")
-    return (Path(configured).expanduser() if configured else Path.home() / ".cache" / "fullduplex") / "ptd"
 
 
 def cached_ptd(
@@ -43,14 +36,14 @@ def cached_ptd(
     Args:
         a_NN: the matrix.
         config: the settings; None for the defaults.
-        folder: where to keep results; None for `cache_folder()`.
+        folder: where to keep results; None for `cache_folder("ptd")`.
         report: called after every step of a search that has to be made.
 
     Raises:
         InputError, UnstableError: as `ptd`.
     """
     a_NN, config = checked_matrix(a_NN), config or PtdConfig()
-    file = (folder or cache_folder()) / f"{_key(a_NN, config)}.npz"
+    file = (folder or cache_folder("ptd")) / f"{_key(a_NN, config)}.npz"
     kept_NN = _read(file, a_NN)
     if kept_NN is not None:
         return finish(a_NN, kept_NN, config)
