@@ -97,7 +97,9 @@ class Page:
 
 
 @asynccontextmanager
-async def browsing(folder: Path, *, microphone: Path | None, allow: bool = True) -> AsyncIterator[Page]:
+async def browsing(
+    folder: Path, *, microphone: Path | None, allow: bool = True, extra: tuple[str, ...] = ()
+) -> AsyncIterator[Page]:
     """A browser whose microphone plays a WAV file in a loop (or hears its test tone, or is denied)."""
     path = find_browser()
     assert path is not None
@@ -112,6 +114,7 @@ async def browsing(folder: Path, *, microphone: Path | None, allow: bool = True)
         "--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts",
         f"--user-data-dir={folder / 'profile'}",
         "--remote-debugging-port=0",
+        *extra,
     ]
     if microphone is not None:
         flags.append(f"--use-file-for-fake-audio-capture={microphone}")

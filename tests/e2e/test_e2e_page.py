@@ -12,6 +12,7 @@ import pytest
 from fakes import FakePorts, say
 from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.serve.gate import ServeConfig
+from fullduplex.serve.tls import self_signed, tls_context
 
 _FOLDER = Path(__file__).parent
 
@@ -173,6 +174,29 @@ async def test_clear_words_when_the_server_is_full_or_gone(tmp_path: Path) -> No
         await page.until("document.getElementById('status').textContent === 'disconnected'")
         await page.run("document.getElementById('start').click()")
         await page.until("document.getElementById('status').textContent === 'no server'")
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_a_phone_has_a_microphone_over_https_alone(microphone: Path, tmp_path: Path, encrypted: bool) -> None:
+    pytest.importorskip("cryptography")
+    tls = tls_context(self_signed(tmp_path / "tls", ["phone.test"])) if encrypted else None
+    elsewhere = ("--host-resolver-rules=MAP phone.test 127.0.0.1", "--ignore-certificate-errors")
+    async with (
+        serving(ServeConfig(host="0.0.0.0", port=0, api_key="sesame"), _ports, tls=tls) as server,
+        browser.browsing(tmp_path, microphone=microphone, extra=elsewhere) as page,
+    ):
+        await page.size(360, 780)
+        await page.open(server.url.replace("127.0.0.1", "phone.test") + "/#key=sesame")
+        assert await page.run("isSecureContext") is encrypted
+        await page.until("!document.getElementById('key-row').hidden")
+        assert "sesame" not in await page.run("location.href")
+        await page.run("document.getElementById('start').click()")
+        if encrypted:
+            await page.until("fullduplexLog.some((e) => e.type === 'played' && e.played > 12000)")
+        else:
+            await page.until("document.getElementById('banner').textContent.includes('https')")
+        assert await page.run("document.documentElement.scrollWidth") <= 360
+        assert not page.errors
 
 
 def test_a_browser_is_looked_for_by_name() -> None:

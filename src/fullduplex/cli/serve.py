@@ -127,6 +127,18 @@ def _encryption(arguments: argparse.Namespace) -> tuple[ssl.SSLContext | None, s
     return None, ""
 
 
+def _warn(arguments: argparse.Namespace, *, encrypted: bool) -> None:
+    """What a person should know who lets others in."""
+    if not arguments.api_key:
+        print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
+    if not encrypted:
+        print(
+            "note: browsers on other machines give the page neither microphone nor sound over http; "
+            "for them use --self-signed, --certificate or a proxy with https",
+            file=sys.stderr,
+        )
+
+
 def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     start_logging(arguments)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
@@ -140,9 +152,9 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
         idle_s=60 * arguments.idle_minutes,
         record_dir=arguments.record,
     )
-    if arguments.host not in ("127.0.0.1", "localhost", "::1") and not arguments.api_key:
-        print("warning: anyone who reaches this address may talk; consider --api-key", file=sys.stderr)
     tls, about_tls = _encryption(arguments)
+    if arguments.host not in ("127.0.0.1", "localhost", "::1"):
+        _warn(arguments, encrypted=tls is not None)
     sockets = listen(network.host, network.port)  # before the models, so that a taken port is said at once
     port = sockets[0].getsockname()[1]
     pages = [url("https" if tls else "http", host, port) for host in hosts_of(network.host)]

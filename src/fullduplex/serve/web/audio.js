@@ -2,6 +2,11 @@
 
 const PROTOCOL_HZ = 24000;
 
+/** Why there can be no sound here at all, in words for people; "" where there can. */
+export const noSound = globalThis.isSecureContext
+  ? ""
+  : "Browsers allow microphone and sound on localhost or over https alone: start the server with --self-signed and open the https address it prints.";
+
 export class MicrophoneError extends Error {
   constructor(message, reason) {
     super(message);
@@ -17,7 +22,7 @@ const REASONS = {
 
 async function openMicrophone({ echo, noise }) {
   if (!navigator.mediaDevices?.getUserMedia) {
-    throw new MicrophoneError("This page may not use a microphone here: open it on localhost or over https. You can type.", "insecure");
+    throw new MicrophoneError("This browser offers pages no microphone. You can type.", "absent");
   }
   try {
     return await navigator.mediaDevices.getUserMedia({
@@ -37,6 +42,7 @@ export class Audio {
   }
 
   async open(options) {
+    if (noSound) throw new Error(noSound);
     this.problem = this.stream = null;
     try {
       this.stream = await openMicrophone(options);

@@ -1,6 +1,6 @@
 // The page: buttons and settings on one side, the protocol on the other.
 
-import { Audio, pcmFromBase64, toBase64 } from "./audio.js";
+import { Audio, noSound, pcmFromBase64, toBase64 } from "./audio.js";
 import { Connection, diagnose } from "./connection.js";
 import { Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
@@ -195,7 +195,7 @@ async function start() {
     connection.close();
     finish();
     status("no sound", "bad");
-    banner(`The browser could not start its sound: ${error.message}`);
+    banner(noSound || `The browser could not start its sound: ${error.message}`);
     return;
   }
   if (audio.problem) {
@@ -289,9 +289,17 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("pagehide", () => connection.close());
 
+// A link that ends in #key=SECRET saves typing on a phone; what stands behind the # never leaves the browser.
+const given = new URLSearchParams(location.hash.slice(1)).get("key");
+if (given) {
+  $("key").value = given;
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 fetch("/healthz").then((reply) => reply.json()).then((health) => {
   $("names").textContent = `${health.model} · voice ${health.voice}`;
   $("key-row").hidden = !health.needs_key;
+  if (noSound) banner(noSound);
   if (health.full) diagnose().then(({ text }) => banner(text));
 }).catch(() => diagnose().then(({ text }) => {
   status("no server", "bad");
