@@ -1,79 +1,23 @@
 """The remote brain against a local server that behaves, and misbehaves."""
 
-import json
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from endpoint import GOOD, Script, endpoint
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import ConfigError, InputError, PortError
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.remote import RemoteBrain
 
 PROMPT = (Message("system", "Be brief."), Message("user", "Hi"))
-CHUNK = 'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n'
-GOOD = [
-    'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n',
-    ": a comment\n\n",
-    CHUNK % "Héllo",
-    CHUNK % " you",
-    'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n',
-    'data: {"choices": [], "usage": {}}\n\n',
-    "data: [DONE]\n\n",
-]
-
-
-@dataclass
-class Script:
-    status: int = 200
-    parts: list[str] = field(default_factory=lambda: list(GOOD))
-    wait: threading.Event | None = None
-    requests: list[tuple[str, str | None, Any]] = field(default_factory=list)
-    address: str = ""
-    kind: str = ""
-
-
-def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            script.requests.append((self.path, self.headers.get("Authorization"), json.loads(body)))
-            self.send_response(script.status)
-            if script.kind:
-                self.send_header("Content-Type", script.kind)
-            self.end_headers()
-            try:
-                for part in script.parts:
-                    self.wfile.write(part.encode())
-                    self.wfile.flush()
-                if script.wait is not None:
-                    script.wait.wait(20)
-            except OSError:
-                return
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    return Handler
 
 
 @pytest.fixture
 def script() -> Iterator[Script]:
-    state = Script()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    state.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    yield state
-    if state.wait is not None:
-        state.wait.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with endpoint() as state:
+        yield state
 
 
 def test_streams_the_reply(script: Script) -> None:
@@ -143,7 +87,6 @@ def test_no_server_at_all() -> None:
     [
         ("ftp://x/v1", "m", "", 1.0),
         ("no address", "m", "", 1.0),
-        ("http://x/v1", "", "", 1.0),
         ("http://x/v1", "m", "a\nb", 1.0),
         ("http://x/v1", "m", "", 0.0),
         ("http://x/v1", "m", "", float("nan")),
@@ -154,9 +97,34 @@ def test_bad_settings_are_refused(address: str, model: str, api_key: str, timeou
         RemoteBrain(address, model, api_key, timeout_s=timeout_s)
 
 
-def test_an_empty_prompt_is_refused() -> None:
+def test_an_empty_prompt_and_no_model_are_refused() -> None:
     with pytest.raises(InputError):
         RemoteBrain("http://x/v1", "m").stream((), Sampling(), key="a")
+    with pytest.raises(ConfigError, match="model"):
+        RemoteBrain("http://x/v1", "").stream(PROMPT, Sampling(), key="a")
+
+
+def test_the_server_is_asked_for_its_models(script: Script) -> None:
+    script.models = '{"object": "list", "data": [{"id": "llama3.2:1b"}, {"id": "qwen"}]}'
+    assert RemoteBrain(script.address, "", "secret").models() == ("llama3.2:1b", "qwen")
+    assert script.requests == [("/v1/models", "Bearer secret", None)]
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"data": 3}', '{"data": [3]}', "[" * 900_000, 404, 405, 501])
+def test_a_server_need_not_tell_its_models(script: Script, answer: str | int) -> None:
+    script.models = answer
+    assert RemoteBrain(script.address, "m").models() == ()
+
+
+def test_a_server_that_is_not_there_late_or_closed_to_us_is_a_typed_error(script: Script) -> None:
+    with pytest.raises(PortError, match="is it running"):
+        RemoteBrain("http://127.0.0.1:9/v1", "m").models()
+    script.models = 401
+    with pytest.raises(PortError, match="check the API key"):
+        RemoteBrain(script.address, "m").models()
+    script.models, script.wait = "{}", threading.Event()
+    with pytest.raises(PortError, match=r"sent nothing for 0.2 s"):
+        RemoteBrain(script.address, "m").models(timeout_s=0.2)
 
 
 def test_a_server_that_does_not_stream_is_understood(script: Script) -> None:
@@ -166,7 +134,7 @@ def test_a_server_that_does_not_stream_is_understood(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "[]", "{}", '{"choices": []}', '{"choices": [{"message": 3}]}', "{" * 2_000_000]
+    "answer", ["", "[]", "[" * 900_000, "{}", '{"choices": []}', '{"choices": [{"message": 3}]}', "{" * 2_000_000]
 )
 def test_a_whole_answer_that_is_none_is_refused(script: Script, answer: str) -> None:
     script.kind, script.parts = "application/json", [answer]

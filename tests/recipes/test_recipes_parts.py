@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError
+from endpoint import endpoint
+from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError, PortError
 from fullduplex.dialogue.policies.tdm import TdmPolicy
 from fullduplex.kernels.decoder.library import decoder_library
+from fullduplex.lm.guided import GuidedBrain
 from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.machine.health import decoder
 from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain, open_parts, open_voice
@@ -100,3 +103,29 @@ def test_the_small_brain_is_stored_again_only_for_llama_cpp(monkeypatch: pytest.
         for name in ("small", "good"):
             open_brain(PartsConfig(brain=name))
     assert opened == ["small as it is", "good as it is", "small stored again", "good as it is"]
+
+
+def test_an_endpoint_is_asked_for_its_model_and_rules_listen_without_a_small_brain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with endpoint() as script:
+        brain = open_brain(PartsConfig(brain=script.address))
+        assert isinstance(brain, GuidedBrain) and isinstance(brain.listener, ScriptedBrain)
+        assert "small brain is not there" in caplog.text
+        assert list(brain.stream((Message("user", "Hi"),), Sampling(), key="a")) == ["Héllo", " you"]
+        assert script.requests[-1][2]["model"] == "small"  # the only one it lists
+        caplog.clear()
+        open_brain(PartsConfig(brain=script.address, brain_model="other"))
+        assert "does not list a model 'other' (it has small)" in caplog.text
+        script.models = '{"data": [{"id": "a"}, {"id": "b"}]}'
+        with pytest.raises(ConfigError, match=r"it has a, b; name one with --brain-model"):
+            open_brain(PartsConfig(brain=script.address))
+        script.models = 404
+        with pytest.raises(ConfigError, match="does not tell"):
+            open_brain(PartsConfig(brain=script.address))
+        assert isinstance(open_brain(PartsConfig(brain=script.address, brain_model="any")), GuidedBrain)
+
+
+def test_an_endpoint_that_is_not_there_is_no_reason_to_talk_with_another_brain() -> None:
+    with pytest.raises(PortError, match="is it running"):
+        open_parts(PartsConfig(brain="http://127.0.0.1:9/v1", brain_model="m", voice="tones"))

@@ -54,6 +54,23 @@ def conversation() -> Conversation:
     return simulate(SCRIPT, runner, NoEcho(), room=RoomConfig(noise_db=-200.0))
 
 
+def test_an_apology_of_a_brain_that_fails_is_counted_as_such(one: Conversation) -> None:
+    class Broken(Listening):
+        def run(self, request, cancelled):
+            if isinstance(request, ports.Generate):
+                yield ports.Failed(ticket=request.ticket, message="no server")
+            else:
+                yield from super().run(request, cancelled)
+
+    session = Session(ear=FakeEar(), policy=TurnsPolicy())
+    runner = Runner(session, SimulatedLanes(Broken().run, charge=lambda request, index: 0.02))
+    failed = simulate(SCRIPT[:1], runner, NoEcho(), room=RoomConfig(noise_db=-200.0)).figures
+    assert failed["answered"] == 1  # with an apology
+    assert failed["failures"] >= 1
+    assert failed["first_failure"] == "brain: no server"
+    assert (one.figures["failures"], one.figures["first_failure"]) == (0, None)
+
+
 @pytest.fixture(scope="module")
 def one() -> Conversation:
     return conversation()

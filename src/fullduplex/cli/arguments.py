@@ -23,7 +23,7 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "(no model), any asset name, a .gguf file, or the URL of an OpenAI-compatible endpoint such as "
         "http://localhost:11434/v1",
     )
-    group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint")
+    group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint that has several")
     group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")
     group.add_argument("--voice", default="piper", choices=VOICES, help="piper is fast, kokoro sounds best")
     group.add_argument("--speaker", default="af_heart", metavar="NAME", help="speaker of the kokoro voice")

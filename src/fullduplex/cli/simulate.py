@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Run a scenario; exit status 0 when every turn was answered."""
+    """Run a scenario; exit status 0 when every turn was answered and no part failed."""
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
     room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
@@ -73,7 +73,8 @@ def main(argv: list[str]) -> int:
         print(json.dumps(_as_json(conversation, parts.chosen, written), ensure_ascii=False))
     else:
         print_table(conversation, parts.chosen, written)
-    return 0 if conversation.figures["answered"] == conversation.figures["turns"] else 1
+    figures = conversation.figures
+    return 0 if figures["answered"] == figures["turns"] and not figures["failures"] else 1
 
 
 def _title(arguments: argparse.Namespace, chosen: dict[str, str]) -> str:
@@ -114,6 +115,8 @@ def print_table(conversation: Conversation, chosen: dict[str, str], written: dic
         f"words repeated: {figures['repeated_words']}, words missing: {figures['missing_words']}, stale sound: "
         f"{figures['stale_s']} s; step of the core, p99: {figures['step_ms_p99']} ms of each 32 ms"
     )
+    if figures["failures"]:
+        print(f"a part failed {figures['failures']} times, first {figures['first_failure']}")
     print("written: " + ", ".join(written.values()))
 
 

@@ -30,7 +30,7 @@ class RemoteBrain:
 
         Args:
             base_url: address up to and with the version, such as http://127.0.0.1:8080/v1.
-            model: name the server knows the model by.
+            model: name the server knows the model by; empty to ask `models` only.
             api_key: sent as a bearer token; empty for a server that wants none.
             timeout_s: longest wait for a connection, and for each next piece.
 
@@ -40,14 +40,13 @@ class RemoteBrain:
         address = urllib.parse.urlsplit(base_url)
         if address.scheme not in {"http", "https"} or not address.hostname:
             raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}")
-        if not model:
-            raise ConfigError("model must be the name of a model of the server, it is empty")
         if not api_key.isascii() or any(character.isspace() for character in api_key):
             raise ConfigError("api_key must be ASCII without white space")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise ConfigError(f"timeout_s must be above 0, not {timeout_s}")
         self._address = address
-        self._path = f"{address.path.rstrip('/')}/chat/completions"
+        self._base = address.path.rstrip("/")
+        self._path = f"{self._base}/chat/completions"
         self._model = model
         self._api_key = api_key
         self._timeout_s = timeout_s
@@ -65,6 +64,23 @@ class RemoteBrain:
     def forget(self, key: str) -> None:
         """Nothing is kept here."""
 
+    def models(self, *, timeout_s: float = 5.0) -> tuple[str, ...]:
+        """Names of the models the server has, from `GET /models`; empty where it does not tell.
+
+        Raises `PortError` when the server cannot be reached, is late, or refuses the key.
+        """
+        connection = self._connection(timeout_s)
+        try:
+            connection.request("GET", f"{self._base}/models", headers=self._authorization())
+            response = connection.getresponse()
+            if response.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+                raise PortError(self._refusal(response))
+            return _names(response.read(_MOST_REPLY_BYTES)) if response.status == http.HTTPStatus.OK else ()
+        except (OSError, http.client.HTTPException) as error:
+            raise PortError(self._unusable(error, timeout_s)) from None
+        finally:
+            connection.close()
+
     def stream(
         self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never
     ) -> Iterator[str]:
@@ -74,6 +90,8 @@ class RemoteBrain:
         """
         if not messages:
             raise InputError("the prompt has no messages; pass at least one")
+        if not self._model:
+            raise ConfigError("model must be the name of a model of the server, it is empty")
         return self._exchange(self._body(messages, sampling), cancelled)
 
     def _body(self, messages: Prompt, sampling: Sampling) -> bytes:
@@ -91,11 +109,9 @@ class RemoteBrain:
         return json.dumps(document).encode()
 
     def _exchange(self, body: bytes, cancelled: Callable[[], bool]) -> Iterator[str]:
-        connection = self._connection()
+        connection = self._connection(self._timeout_s)
         try:
-            headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-            if self._api_key:
-                headers["Authorization"] = f"Bearer {self._api_key}"
+            headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **self._authorization()}
             connection.request("POST", self._path, body, headers)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
@@ -109,22 +125,24 @@ class RemoteBrain:
                 if piece := _piece(event):
                     yield piece
             raise PortError(f"{self._where()} broke off before the end of the reply; try again")
-        except TimeoutError:
-            raise PortError(f"{self._where()} sent nothing for {self._timeout_s:g} s; is it overloaded?") from None
         except (OSError, http.client.HTTPException) as error:
-            raise PortError(
-                f"{self._where()} cannot be used: {error or type(error).__name__}; is it running?"
-            ) from None
+            raise PortError(self._unusable(error, self._timeout_s)) from None
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+
+    def _unusable(self, error: Exception, timeout_s: float) -> str:
+        if isinstance(error, TimeoutError):
+            return f"{self._where()} sent nothing for {timeout_s:g} s; is it overloaded?"
+        return f"{self._where()} cannot be used: {error or type(error).__name__}; is it running?"
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         host, port = self._address.hostname or "", self._address.port
         if self._address.scheme == "https":
-            return http.client.HTTPSConnection(
-                host, port, timeout=self._timeout_s, context=ssl.create_default_context()
-            )
-        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+            return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context())
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def _where(self) -> str:
         return f"{self._address.scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
@@ -155,6 +173,13 @@ def _events(response: http.client.HTTPResponse) -> Iterator[str]:
         yield "\n".join(data)
 
 
+def _names(body: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(str(entry["id"]) for entry in json.loads(body)["data"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+
+
 def _whole(body: bytes) -> str:
     """The reply in the one answer of a server that does not stream."""
     if len(body) > _MOST_REPLY_BYTES:
@@ -164,7 +189,7 @@ def _whole(body: bytes) -> str:
         if "error" in document:
             raise PortError(f"the server reported: {document['error']}")
         return str(document["choices"][0]["message"]["content"] or "")
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         raise PortError(f"the server sent no chat completion: {body[:200]!r}") from None
 
 
@@ -175,5 +200,5 @@ def _piece(event: str) -> str:
             raise PortError(f"the server reported: {document['error']}")
         choices = document["choices"]
         return (choices[0]["delta"].get("content") or "") if choices else ""
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise PortError(f"the server sent an event that is not a chat completion: {event[:200]!r}") from None

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from fullduplex.dialogue.ports import Ear
 from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.engine import Engine
+from fullduplex.lm.guided import GuidedBrain
 from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.refit import fold_adapter, quicken
 from fullduplex.lm.remote import RemoteBrain
@@ -60,6 +61,7 @@ BRAINS = {
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
 QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use where llama.cpp runs them
+_MOST_NAMES = 12  # of models, in a message
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
@@ -69,7 +71,8 @@ class PartsConfig:
     """What to talk with.
 
     `brain`: small, good, best, small-duplex (`small`, taught time slices), scripted, an asset name, a path to a GGUF file or
-    to a state-space student (.safetensors), or the URL of an OpenAI-compatible endpoint (then `brain_model` names the model).
+    to a state-space student (.safetensors), or the URL of an OpenAI-compatible endpoint (then `brain_model` names the model,
+    unless there is only one).
     `threads`, of brain and voice: 2 is faster on two cores that do nothing else, and much slower as soon as something else
     runs; 0 takes as many as are free at the moment (`recipes.cores`), for live conversations. `strict`: no fallbacks, a
     missing part is an error.
@@ -108,7 +111,7 @@ def open_brain(config: PartsConfig) -> Brain:
     if name == "scripted":
         return ScriptedBrain()
     if name.startswith(("http://", "https://")):
-        return RemoteBrain(name, config.brain_model, config.brain_api_key)
+        return open_remote(config)
     if name.endswith(".gguf"):
         file = Path(name).expanduser()
     elif name.endswith(".safetensors"):
@@ -117,6 +120,29 @@ def open_brain(config: PartsConfig) -> Brain:
         file = quick_file(name) if name in QUICKENED and decoder_library() is None else model_file(name)
     threads = config.threads or _free_cores
     return LlamaBrain(file, threads=threads, context=config.context_tokens, slots=config.conversations)
+
+
+def open_remote(config: PartsConfig) -> Brain:
+    """The endpoint that `config.brain` names, and beside it the small brain (or rules), which tells when a caller has finished.
+
+    Raises:
+        PortError: the endpoint cannot be reached or refuses the key. ConfigError: its model must be named.
+    """
+    model = config.brain_model
+    known = RemoteBrain(config.brain, model, config.brain_api_key).models()
+    if not model and len(known) != 1:
+        told = f"it has {', '.join(known[:_MOST_NAMES])}" if known else "it does not tell which it has"
+        raise ConfigError(f"which model of {config.brain}? {told}; name one with --brain-model (brain_model)")
+    if model and known and model not in known:
+        _LOG.warning(
+            "brain: %s does not list a model %r (it has %s)", config.brain, model, ", ".join(known[:_MOST_NAMES])
+        )
+    answerer = RemoteBrain(config.brain, model or known[0], config.brain_api_key)
+    try:
+        return GuidedBrain(answerer, open_brain(replace(config, brain="small")))
+    except _ABSENT as error:
+        _LOG.warning("brain: the small brain is not there to tell when a caller has finished (%s); rules do", error)
+        return GuidedBrain(answerer, ScriptedBrain())
 
 
 def model_file(name: str) -> Path:

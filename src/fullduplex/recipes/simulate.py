@@ -153,7 +153,10 @@ class Simulation:
         repeated, missing = continuity(self.pieces)
         repeated_words, missing_words = word_continuity(self.pieces, self.words)
         figures: dict[str, Any] = summary(results)
+        failed = [event for _, event in self.events if isinstance(event, ev.Failure)]
         figures |= {
+            "failures": len(failed),
+            "first_failure": f"{failed[0].port}: {failed[0].message}" if failed else None,
             "repeated_words": repeated_words,
             "missing_words": missing_words,
             "repeated_s": round(repeated / VOICE_RATE_HZ, 4),

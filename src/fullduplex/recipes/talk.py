@@ -13,7 +13,7 @@ from fullduplex.dialogue.policies.endpoint import FITTED
 from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
-from fullduplex.lm.remote import RemoteBrain
+from fullduplex.lm.guided import GuidedBrain
 from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
 from fullduplex.recipes.parts import Parts
 from fullduplex.recipes.ports import Ports
@@ -89,6 +89,6 @@ def make_runner(
     if pool is not None:
         lanes = ThreadLanes(ports.run, pool)
     else:
-        elsewhere = isinstance(parts.brain, RemoteBrain)
+        elsewhere = isinstance(parts.brain, GuidedBrain)
         lanes = SimulatedLanes(ports.run, stopwatch=time.perf_counter if elsewhere else time.thread_time)
     return Runner(make_session(parts, config), lanes, state=state, log=log)
