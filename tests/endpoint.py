@@ -1,6 +1,7 @@
 """A local OpenAI-compatible endpoint that behaves, and misbehaves, as its script says."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ GOOD = [
 
 @dataclass
 class Script:
-    """`parts` answer a chat completion; `models` answers /models (a status with an empty body where it is a number)."""
+    """`parts` answer a chat completion; `models` answers /models (a status with an empty body where it is a number).
+
+    `wait`: for that, after the parts; `late`: before the head of the answer.
+    """
 
     status: int = 200
     parts: list[str] = field(default_factory=lambda: list(GOOD))
@@ -33,6 +37,7 @@ class Script:
     requests: list[tuple[str, str | None, Any]] = field(default_factory=list)
     address: str = ""
     kind: str = ""
+    late: bool = False
 
 
 def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
@@ -49,6 +54,8 @@ def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             script.requests.append((self.path, self.headers.get("Authorization"), json.loads(body)))
+            if script.late and script.wait is not None:
+                script.wait.wait(20)
             self.send_response(script.status)
             if script.kind:
                 self.send_header("Content-Type", script.kind)
@@ -69,13 +76,15 @@ def _handler(script: Script) -> Callable[..., BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def endpoint() -> Iterator[Script]:
-    """Serve a script on a free port."""
+def endpoint(tls: ssl.SSLContext | None = None) -> Iterator[Script]:
+    """Serve a script on a free port, over https with `tls`."""
     state = Script()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    state.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    state.address = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/v1"
     try:
         yield state
     finally:

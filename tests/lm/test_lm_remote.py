@@ -1,7 +1,9 @@
 """The remote brain against a local server that behaves, and misbehaves."""
 
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import ConfigError, InputError, PortError
 from fullduplex.lm.brain import Brain
 from fullduplex.lm.remote import RemoteBrain
+from fullduplex.serve.tls import self_signed, tls_context
 
 PROMPT = (Message("system", "Be brief."), Message("user", "Hi"))
 
@@ -46,6 +49,46 @@ def test_cancelling_ends_it(script: Script) -> None:
     for piece in stream:
         heard.append(piece)
     assert heard == ["Héllo"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_cancelling_does_not_wait_for_a_slow_server(script: Script, late: bool) -> None:
+    script.wait, script.late, script.parts = threading.Event(), late, []
+    began = time.monotonic()
+    stream = RemoteBrain(script.address, "small").stream(
+        PROMPT, Sampling(), key="a", cancelled=lambda: time.monotonic() > began + 0.1
+    )
+    assert list(stream) == []
+    assert script.requests  # it was asked
+    assert time.monotonic() - began < 10  # the server says nothing for 20 s
+
+
+def test_over_https_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography")
+    pem = self_signed(tmp_path, ["127.0.0.1"])
+    with endpoint(tls_context(pem)) as script:
+        with pytest.raises(PortError, match="CERTIFICATE_VERIFY_FAILED"):
+            RemoteBrain(script.address, "small").models()
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        brain = RemoteBrain(script.address, "small")
+        assert list(brain.stream(PROMPT, Sampling(), key="a")) == ["Héllo", " you"]
+        for late in (False, True):
+            script.wait, script.late, script.parts = threading.Event(), late, []
+            began = time.monotonic()
+            stop = began + 0.1
+            assert (
+                list(brain.stream(PROMPT, Sampling(), key="a", cancelled=lambda at=stop: time.monotonic() > at)) == []
+            )
+            assert time.monotonic() - began < 10
+            script.wait.set()
+
+
+def test_a_reply_that_is_given_up_leaves_no_thread(script: Script) -> None:
+    script.wait, script.parts = threading.Event(), GOOD[:3]
+    stream = RemoteBrain(script.address, "small").stream(PROMPT, Sampling(), key="a")
+    assert next(stream) == "Héllo"
+    stream.close()
+    assert not any(thread.name == "hang-up" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(

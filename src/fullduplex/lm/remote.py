@@ -3,9 +3,12 @@
 import http.client
 import json
 import math
+import socket
 import ssl
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fullduplex.base.chat import Sampling
@@ -17,6 +20,7 @@ __all__ = ["RemoteBrain"]
 _MOST_ERROR_BYTES = 2_000
 _MOST_REPLY_BYTES = 1 << 20
 _MOST_LINE_BYTES = 1 << 20
+_WATCH_S = 0.02
 _ADVICE = {401: "check the API key", 403: "check the API key", 404: "check the address and the model's name"}
 
 
@@ -84,7 +88,7 @@ class RemoteBrain:
     def stream(
         self, messages: Prompt, sampling: Sampling, *, key: str, cancelled: Callable[[], bool] = never
     ) -> Iterator[str]:
-        """The reply as it arrives. `cancelled` is asked at each piece, and closing the generator closes the connection.
+        """The reply as it arrives. `cancelled` is asked every 20 ms, and closing the generator closes the connection.
 
         Raises `PortError` when the server cannot be reached, refuses, is late, or breaks off.
         """
@@ -113,22 +117,29 @@ class RemoteBrain:
         try:
             headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **self._authorization()}
             connection.request("POST", self._path, body, headers)
-            response = connection.getresponse()
-            if response.status != http.HTTPStatus.OK:
-                raise PortError(self._refusal(response))
-            if response.headers.get_content_type() == "application/json":  # a server that does not stream
-                yield _whole(response.read(_MOST_REPLY_BYTES + 1))
+            with _hung_up_when(cancelled, connection):
+                yield from self._reply(connection.getresponse(), cancelled)
+        except (OSError, http.client.HTTPException, PortError, ValueError) as error:
+            if cancelled():  # which broke the connection; one that is encrypted may call that a ValueError
                 return
-            for event in _events(response):
-                if event == "[DONE]" or cancelled():
-                    return
-                if piece := _piece(event):
-                    yield piece
-            raise PortError(f"{self._where()} broke off before the end of the reply; try again")
-        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, (PortError, ValueError)):
+                raise
             raise PortError(self._unusable(error, self._timeout_s)) from None
         finally:
             connection.close()
+
+    def _reply(self, response: http.client.HTTPResponse, cancelled: Callable[[], bool]) -> Iterator[str]:
+        if response.status != http.HTTPStatus.OK:
+            raise PortError(self._refusal(response))
+        if response.headers.get_content_type() == "application/json":  # a server that does not stream
+            yield _whole(response.read(_MOST_REPLY_BYTES + 1))
+            return
+        for event in _events(response):
+            if event == "[DONE]" or cancelled():
+                return
+            if piece := _piece(event):
+                yield piece
+        raise PortError(f"{self._where()} broke off before the end of the reply; try again")
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
@@ -155,6 +166,28 @@ class RemoteBrain:
             text = text or "no explanation"
         advice = _ADVICE.get(response.status, "see the server's log")
         return f"{self._where()} answered {response.status} {response.reason}: {text}; {advice}"
+
+
+@contextmanager
+def _hung_up_when(cancelled: Callable[[], bool], connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Break the connection when cancelled: a read that waits for a slow server would keep the next request waiting too."""
+    done = threading.Event()
+    line = connection.sock  # a response that closes the connection takes it away from there
+
+    def watch() -> None:
+        while not done.wait(_WATCH_S):
+            if cancelled():
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+                return
+
+    watcher = threading.Thread(target=watch, name="hang-up", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _events(response: http.client.HTTPResponse) -> Iterator[str]:
