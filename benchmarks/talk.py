@@ -2,6 +2,7 @@
 
     python benchmarks/talk.py latency --brain small --real-time
     python benchmarks/talk.py interruptions | backchannels | echo | overhead | listeners | hour
+    python benchmarks/talk.py crowd --conversations 3 --limit 8
 
 Simulated time charges every model with its processor time; --real-time runs threads against the wall clock, as the server
 does (leave the machine alone meanwhile). The peer with the same models and clips: benchmarks/peers/pipecat_talk.py.
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,31 @@ def threads_of(arguments: argparse.Namespace) -> int:
 
 def scripted(arguments: argparse.Namespace) -> dict[str, Any]:
     """latency, interruptions, backchannels: the scenario's figures, pooled over seeds."""
-    results = [converse(arguments, arguments.part, RoomConfig(), seed) for seed in range(arguments.seeds)]
+    return pooled([converse(arguments, arguments.part, RoomConfig(), seed) for seed in range(arguments.seeds)])
+
+
+def crowd(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The scenario `latency` by several callers at once, in real time, over shared models and threads, as a server has it."""
+    count = arguments.conversations
+    chosen = PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=0, conversations=count, strict=True)
+    parts = open_parts(chosen)
+    pool = ThreadPool()
+
+    def one(seed: int) -> Conversation:
+        time.sleep(1.7 * seed)  # callers do not call in step
+        runner = make_runner(parts, TalkConfig(), pool=pool, key=f"caller {seed}")
+        acts = scenario("latency", seed=seed)[: arguments.limit]
+        return simulate(acts, runner, make_echo(enabled=False), pace=Pace(real=True, limit_s=1500.0))
+
+    with ThreadPoolExecutor(count) as callers:
+        results = list(callers.map(one, range(count)))
+    pool.close()
+    failures = sum(result.figures["failures"] for result in results)
+    return {"conversations": count, **pooled(results), "failures": failures}
+
+
+def pooled(results: list[Conversation]) -> dict[str, Any]:
+    """Figures of several conversations together."""
     outcomes = [outcome for result in results for outcome in result.outcomes]
     gaps = [o.reply_gap_s for o in outcomes if o.reply_gap_s is not None and not o.cut_in]
     stops = [o.stop_s for o in outcomes if o.role == "interruption" and o.stop_s is not None]
@@ -221,6 +247,7 @@ PARTS = {
     "overhead": overhead,
     "listeners": listeners,
     "hour": hour,
+    "crowd": crowd,
 }
 
 
@@ -233,6 +260,7 @@ def main() -> None:
     parser.add_argument("--real-time", action="store_true")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds of the scenario to pool")
     parser.add_argument("--limit", type=int, default=10_000, help="only the first acts of a scenario")
+    parser.add_argument("--conversations", type=int, default=3, help="crowd: how many at once")
     parser.add_argument("--frames", type=int, default=20_000, help="overhead: how many frames")
     parser.add_argument("--hours", type=float, default=1.0, help="hour: how many")
     arguments = parser.parse_args()
