@@ -29,11 +29,11 @@ from fullduplex.evaluate.clips import clip_names, load_clip
 from fullduplex.evaluate.measures import continuity
 from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.evaluate.scenarios import scenario
-from fullduplex.recipes.lanes import SimulatedLanes, ThreadPool
+from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.parts import PartsConfig, open_parts
 from fullduplex.recipes.runner import Runner
 from fullduplex.recipes.simulate import Conversation, Pace, Simulation, simulate
-from fullduplex.recipes.talk import TalkConfig, make_echo, make_ports, make_runner, make_session
+from fullduplex.recipes.talk import TalkConfig, make_echo, make_pool, make_ports, make_runner, make_session
 
 
 def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: int) -> Conversation:
@@ -42,7 +42,7 @@ def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: i
     parts = open_parts(
         PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=threads_of(arguments), strict=True)
     )
-    pool = ThreadPool() if arguments.real_time else None
+    pool = make_pool(parts) if arguments.real_time else None
     runner = make_runner(parts, TalkConfig(), pool=pool)
     echo = make_echo(enabled=room.echo_gain > 0)
     result = simulate(acts, runner, echo, room=room, pace=Pace(real=arguments.real_time, limit_s=1500.0))
@@ -66,7 +66,7 @@ def crowd(arguments: argparse.Namespace) -> dict[str, Any]:
     count = arguments.conversations
     chosen = PartsConfig(brain=arguments.brain, voice=arguments.voice, threads=0, conversations=count, strict=True)
     parts = open_parts(chosen)
-    pool = ThreadPool()
+    pool = make_pool(parts)
 
     def one(seed: int) -> Conversation:
         time.sleep(1.7 * seed)  # callers do not call in step

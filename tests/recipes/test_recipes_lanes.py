@@ -9,7 +9,8 @@ import pytest
 
 from fullduplex.base.chat import Message, Sampling
 from fullduplex.dialogue import ports
-from fullduplex.recipes.lanes import MAX_WAITING, SimulatedLanes, ThreadLanes, ThreadPool
+from fullduplex.recipes.lanes import MAX_WAITING, SimulatedLanes
+from fullduplex.recipes.threads import ThreadLanes, ThreadPool
 
 MESSAGES = (Message("user", "hi"),)
 
@@ -230,3 +231,113 @@ def test_closing_a_conversation_cancels_its_jobs_only(pool: ThreadPool) -> None:
     one.close()
     assert [r.ticket for r in collect_all(other, 4)] == [2, 2, 2, 2]
     assert one.collect(0.0) == []
+
+
+def words(count: int, log: list[int], seconds: float = 0.002) -> Callable[..., Iterator[ports.Result]]:
+    """A brain that takes its time over every word and writes down whose it was."""
+
+    def reply(request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+        for _ in range(count):
+            time.sleep(seconds)
+            log.append(request.ticket)
+            yield ports.Generated(ticket=request.ticket, text="word ", done=False)
+        yield ports.Generated(ticket=request.ticket, text="", done=True)
+
+    return reply
+
+
+def until(happened: Callable[[], bool]) -> None:
+    for _ in range(4000):
+        if happened():
+            return
+        time.sleep(0.0025)
+    raise AssertionError("it did not happen within ten seconds")
+
+
+def test_a_new_reply_does_not_wait_for_the_end_of_somebody_elses(pool: ThreadPool) -> None:
+    log: list[int] = []
+    long, short = ThreadLanes(words(200, log), pool), ThreadLanes(words(10, log), pool)
+    long.submit(brain(1), 0.0)
+    until(lambda: log.count(1) >= 20)
+    short.submit(brain(2), 0.0)
+    assert len(collect_all(short, 11)) == 11
+    first = log.index(2)
+    last = len(log) - log[::-1].index(2)
+    assert log[first:last].count(1) == 0  # who has had ten words less goes first, all ten times
+    assert len(collect_all(long, 201)) == 201
+    assert not pool._lines
+
+
+def test_two_new_replies_take_turns(pool: ThreadPool) -> None:
+    log: list[int] = []
+    both = [ThreadLanes(words(30, log), pool) for _ in range(2)]
+    for ticket, one in enumerate(both):
+        one.submit(brain(ticket), 0.0)
+    for one in both:
+        assert len(collect_all(one, 31)) == 31
+    had = [0, 0]
+    for ticket in log:
+        other = had[1 - ticket]
+        assert had[ticket] <= other or other in (
+            0,
+            30,
+        )  # who has had more waits, unless the other has not begun or has ended
+        had[ticket] += 1
+
+
+def test_a_reply_that_is_given_up_makes_way_though_others_go_before_it(pool: ThreadPool) -> None:
+    log: list[int] = []
+    one, other = ThreadLanes(words(500, log), pool), ThreadLanes(words(500, log, 0.05), pool)
+    one.submit(brain(1), 0.0)
+    until(lambda: log.count(1) >= 50)
+    other.submit(brain(2), 0.0)
+    until(lambda: 2 in log)  # the first waits now until the second has had as much
+    before = log.count(2)
+    one.cancel(1)
+    one.submit(brain(3), 0.0)
+    until(lambda: 3 in log)
+    assert log.count(2) - before < 10
+    one.close()
+    other.close()
+
+
+def test_brains_elsewhere_serve_conversations_together() -> None:
+    meeting = threading.Barrier(3, timeout=10.0)
+
+    def meet(request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+        meeting.wait()
+        yield ports.Generated(ticket=request.ticket, text="", done=True)
+
+    pool = ThreadPool(in_turns=False)
+    three = [ThreadLanes(meet, pool) for _ in range(3)]
+    for one in three:
+        one.submit(brain(1), 0.0)
+    for one in three:
+        assert collect_all(one, 1) == [ports.Generated(ticket=1, text="", done=True)]
+    pool.close()
+
+
+def test_a_conversation_is_served_in_order_by_the_brain_too(pool: ThreadPool) -> None:
+    log: list[int] = []
+    one = ThreadLanes(words(3, log), pool)
+    for ticket in range(5):
+        one.submit(brain(ticket), 0.0)
+    assert pool.waiting()["brain"] <= 4
+    assert len(collect_all(one, 20)) == 20
+    assert log == [ticket for ticket in range(5) for _ in range(3)]
+
+
+def test_closing_ends_a_reply_at_its_next_word() -> None:
+    log: list[int] = []
+    pool = ThreadPool()
+    several = [ThreadLanes(words(10_000, log), pool) for _ in range(3)]
+    for ticket, one in enumerate(several):
+        one.submit(brain(ticket), 0.0)
+        one.submit(brain(ticket + 10), 0.0)
+    until(lambda: len(log) > 20)
+    pool.close()
+    ended = len(log)
+    several[0].submit(brain(99), 0.0)
+    time.sleep(0.05)
+    assert len(log) == ended < 10_000
+    assert not any(thread.name.startswith("lane-brain") for thread in threading.enumerate() if thread.is_alive())

@@ -17,7 +17,7 @@ from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.dialogue.policies.turns import TurnsPolicy
 from fullduplex.dialogue.session import Session
 from fullduplex.numerics.signal import pcm16_from_float, pcm_from_pcm16
-from fullduplex.recipes.lanes import ThreadPool
+from fullduplex.recipes.threads import ThreadPool
 from fullduplex.serve.app import Line, make_app
 from fullduplex.serve.gate import ServeConfig
 

@@ -230,7 +230,7 @@ sys.path.insert(0, {tests!r})
 from fakes import FakeEar, FakePorts
 from fullduplex.dialogue.policies.turns import TurnsPolicy
 from fullduplex.dialogue.session import Session
-from fullduplex.recipes.lanes import ThreadPool
+from fullduplex.recipes.threads import ThreadPool
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
 

@@ -17,9 +17,8 @@ from fullduplex.base.files import cache_folder
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
 from fullduplex.cli.assets import Meter
 from fullduplex.dialogue.desk import SessionConfig
-from fullduplex.recipes.lanes import ThreadPool
 from fullduplex.recipes.parts import BRAINS, open_parts
-from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_ports, make_session
+from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_ports, make_session
 from fullduplex.serve.address import hosts_of, listen, url
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
@@ -187,4 +186,4 @@ def _open(arguments: argparse.Namespace, network: ServeConfig) -> tuple[web.Appl
 
     chosen = parts.chosen
     offer = Offer(model=chosen["brain"], voice=chosen["voice"], recogniser=chosen["recogniser"])
-    return make_app(network, make_line, ThreadPool(), offer=offer), dict(chosen)
+    return make_app(network, make_line, make_pool(parts), offer=offer), dict(chosen)

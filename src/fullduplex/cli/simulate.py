@@ -10,11 +10,10 @@ from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_l
 from fullduplex.evaluate.measures import ActOutcome
 from fullduplex.evaluate.room import RoomConfig
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
-from fullduplex.recipes.lanes import ThreadPool
 from fullduplex.recipes.parts import open_parts
 from fullduplex.recipes.report import write_conversation
 from fullduplex.recipes.simulate import Conversation, Pace, simulate
-from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_runner
+from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_runner
 
 __all__ = ["main", "print_table"]
 
@@ -54,7 +53,7 @@ def main(argv: list[str]) -> int:
     acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]
     parts = open_parts(parts_from(arguments, live=arguments.real_time))
     config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
-    pool = ThreadPool() if arguments.real_time else None
+    pool = make_pool(parts) if arguments.real_time else None
     runner = make_runner(parts, config, pool=pool)
     total = len(acts)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Cores", "machine_busy_s"]
+__all__ = ["CORES", "Cores", "machine_busy_s"]
 
 _STAT = Path("/proc/stat")
 _WINDOW_S = 0.06  # shorter spans say little: the machine counts in hundredths of a second
@@ -96,3 +96,6 @@ class Cores:
         if busy_s is not None and then_busy_s is not None:
             self._others = max(0.0, busy_s - then_busy_s - (own_s - then_own_s)) / (now_s - then_s)
         self._seen = (now_s, busy_s, own_s)
+
+
+CORES = Cores()  # of this process: parts that are opened in one place and threads that are in another share them

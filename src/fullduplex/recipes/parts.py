@@ -23,7 +23,7 @@ from fullduplex.lm.llama import LlamaBrain
 from fullduplex.lm.refit import fold_adapter, quicken
 from fullduplex.lm.remote import RemoteBrain
 from fullduplex.lm.scripted import ScriptedBrain
-from fullduplex.recipes.lanes import CORES
+from fullduplex.recipes.cores import CORES
 from fullduplex.speech.english.guess import Guess
 from fullduplex.speech.english.lexicon import Lexicon
 from fullduplex.speech.english.phonemes import Phonemiser

@@ -14,13 +14,14 @@ from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.session import Policy, Session
 from fullduplex.lm.guided import GuidedBrain
-from fullduplex.recipes.lanes import Lanes, SimulatedLanes, ThreadLanes, ThreadPool
+from fullduplex.recipes.lanes import Lanes, SimulatedLanes
 from fullduplex.recipes.parts import Parts
 from fullduplex.recipes.ports import Ports
 from fullduplex.recipes.runner import Echo, Runner
+from fullduplex.recipes.threads import ThreadLanes, ThreadPool
 from fullduplex.speech.echo import EchoCanceller, NoEcho
 
-__all__ = ["POLICIES", "TalkConfig", "make_echo", "make_ports", "make_runner", "make_session"]
+__all__ = ["POLICIES", "TalkConfig", "make_echo", "make_pool", "make_ports", "make_runner", "make_session"]
 
 _LOG = logging.getLogger(__name__)
 POLICIES = ("turns", "tdm")
@@ -72,6 +73,11 @@ def make_session(parts: Parts, config: TalkConfig) -> Session:
 def make_ports(parts: Parts, *, key: str) -> Ports:
     """What answers the requests of the conversation `key`."""
     return Ports(recogniser=parts.recogniser, turn_end=parts.turn_end, brain=parts.brain, voice=parts.voice, key=key)
+
+
+def make_pool(parts: Parts) -> ThreadPool:
+    """Threads for live conversations with `parts`."""
+    return ThreadPool(in_turns=not isinstance(parts.brain, GuidedBrain))
 
 
 def make_runner(

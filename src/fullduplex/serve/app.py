@@ -23,8 +23,8 @@ from aiohttp import web
 from fullduplex.base.errors import FullduplexError
 from fullduplex.dialogue.ports import Request, Result
 from fullduplex.dialogue.session import Session
-from fullduplex.recipes.lanes import ThreadLanes, ThreadPool
 from fullduplex.recipes.runner import Echo, Runner
+from fullduplex.recipes.threads import ThreadLanes, ThreadPool
 from fullduplex.serve.address import listen
 from fullduplex.serve.gate import Refused, ServeConfig, check_key, check_origin
 from fullduplex.serve.link import Link, LinkConfig

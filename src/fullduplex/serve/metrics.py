@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from fullduplex.base.units import FRAME_S
 from fullduplex.dialogue import events as ev
-from fullduplex.recipes.lanes import ThreadPool
+from fullduplex.recipes.threads import ThreadPool
 
 __all__ = ["Metrics", "SessionMeter"]
 
