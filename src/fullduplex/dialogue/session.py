@@ -161,7 +161,8 @@ class Session:
         return desk.events, desk.clear(frames=frames)
 
     def _advance(self, desk: Desk, frame: Frame) -> None:
-        desk.hearing, onset = hear(desk.hearing, frame, self.ear, self.config.hearing)
+        speaks = desk.floor in (Floor.SPEAKING, Floor.OVERLAP)
+        desk.hearing, onset = hear(desk.hearing, frame, self.ear, self.config.hearing, machine_speaks=speaks)
         desk.degraded_frames = max(desk.degraded_frames - 1, 0)
         self.policy.step(desk, onset=onset)
         if desk.reading is None and wants_recognition(

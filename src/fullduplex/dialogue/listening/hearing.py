@@ -5,6 +5,7 @@ speech with pauses between them; it ends when the policy says so (`end_turn`).
 """
 
 from dataclasses import dataclass, replace
+from math import log10
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ __all__ = ["Hearing", "HearingConfig", "end_turn", "hear", "recognised", "turn_p
 class HearingConfig:
     """How sound becomes turns.
 
-    `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech that is `background_db`
-    quieter than this user's own (measured over earlier turns) is taken for the room: television, others. A frame of
-    which `max_echo_share` or more may be the machine's own echo is not believed to be speech.
+    `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech of which no frame comes within
+    `background_db` of this user's active speech level (power over speech, after ITU-T P.56, in earlier turns) begins none:
+    it is the room, television, others. While the machine speaks, `aside_db` is asked for; the loudest frames of a voice
+    are 3 to 9 dB above its active level, so voices 18 to 21 dB quieter than the user's stay out. A frame of which
+    `max_echo_share` or more may be the machine's own echo is not believed to be speech.
     """
 
     enter: float = 0.5
@@ -34,7 +37,8 @@ class HearingConfig:
     pause_frames: int = 2
     segment_frames: int = 312
     segment_max_frames: int = 500
-    background_db: float = 14.0
+    background_db: float = 18.0
+    aside_db: float = 9.0
     max_echo_share: float = 0.5
 
 
@@ -94,14 +98,18 @@ class Hearing:
 def _level(level_db: float, pcm: Pcm, speech_frames: int) -> float:
     frame_db = db_from_amplitude(float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))))
     weight = 1.0 / min(speech_frames + 1, 60)
-    return frame_db if speech_frames == 0 else level_db + weight * (frame_db - level_db)
+    if speech_frames == 0:
+        return frame_db
+    return 10 * log10((1 - weight) * 10 ** (level_db / 10) + weight * 10 ** (frame_db / 10))
 
 
-def _is_background(hearing: Hearing, level_db: float, config: HearingConfig) -> bool:
-    return hearing.user_level_db is not None and level_db < hearing.user_level_db - config.background_db
+def _is_background(hearing: Hearing, frame_db: float, margin_db: float) -> bool:
+    return hearing.user_level_db is not None and frame_db < hearing.user_level_db - margin_db
 
 
-def hear(hearing: Hearing, frame: Frame, ear: Ear, config: HearingConfig) -> tuple[Hearing, bool]:
+def hear(
+    hearing: Hearing, frame: Frame, ear: Ear, config: HearingConfig, *, machine_speaks: bool = False
+) -> tuple[Hearing, bool]:
     """One frame later; also whether speech began with this frame (an onset)."""
     pcm, index = frame.pcm, frame.index
     probability, ear_state = ear.step(pcm, hearing.ear)
@@ -109,10 +117,10 @@ def hear(hearing: Hearing, frame: Frame, ear: Ear, config: HearingConfig) -> tup
         probability = 0.0
     voiced = probability >= (config.leave if hearing.active else config.enter)
     level_db = _level(hearing.level_db, pcm, hearing.speech_frames) if voiced else hearing.level_db
-    if voiced and not hearing.active and _is_background(hearing, _level(-120.0, pcm, 0), config):
-        voiced = False
-    run = hearing.run_frames + 1 if voiced else 0
-    active = voiced and (hearing.active or run >= config.onset_frames)
+    margin_db = config.aside_db if machine_speaks else config.background_db
+    run = min(hearing.run_frames + 1, config.onset_frames + 2) if voiced else 0
+    begins = run >= config.onset_frames and not _is_background(hearing, _level(-120.0, pcm, 0), margin_db)
+    active = voiced and (hearing.active or begins)
     onset = active and not hearing.active
     started = hearing.started or active
     silence = 0 if voiced and started else hearing.silence_frames + 1

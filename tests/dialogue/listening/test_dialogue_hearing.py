@@ -1,0 +1,71 @@
+"""Whose voice it is: levels tell the user's from somebody across the room."""
+
+import numpy as np
+import pytest
+
+from fullduplex.base.units import FRAME_SAMPLES
+from fullduplex.dialogue.events import Frame
+from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig, end_turn, hear
+from fullduplex.evaluate.scenarios import scenario
+
+CONFIG = HearingConfig()
+
+
+class EveryVoice:
+    """An ear that takes every sound for speech."""
+
+    def init(self) -> int:
+        return 0
+
+    def step(self, pcm: np.ndarray, state: int) -> tuple[float, int]:
+        return float(bool(pcm.any())), state
+
+
+def heard(hearing: Hearing, levels_db: list[float | None], **options: bool) -> tuple[Hearing, list[int]]:
+    """After frames of these levels (None: silence), and at which of them speech began."""
+    onsets = []
+    for index, level_db in enumerate(levels_db):
+        pcm = np.full(FRAME_SAMPLES, 0.0 if level_db is None else 10 ** (level_db / 20), np.float32)
+        hearing, onset = hear(hearing, Frame(index=index, pcm=pcm), EveryVoice(), CONFIG, **options)
+        if onset:
+            onsets.append(index)
+    return hearing, onsets
+
+
+@pytest.fixture
+def enrolled() -> Hearing:
+    """A user who has spoken once, at -20 dB, with quiet ends of words."""
+    spoken, onsets = heard(Hearing(ear=0), [-20.0, -20.0, -45.0] * 20)
+    assert onsets == [0 + 1]
+    return end_turn(spoken, CONFIG, enrol=True)
+
+
+def test_the_level_of_a_voice_is_its_power_and_not_the_mean_of_its_decibels(enrolled: Hearing) -> None:
+    assert enrolled.user_level_db == pytest.approx(-20 + 10 * np.log10(2 / 3), abs=0.3)
+
+
+def test_a_voice_across_the_room_does_not_break_in(enrolled: Hearing) -> None:
+    far = [-33.0, -31.5, -40.0, None] * 30  # its loudest frames are 9.7 dB below the user's active level
+    assert heard(enrolled, far, machine_speaks=True)[1] == []
+    assert heard(enrolled, far)[1][0] == 1  # while the machine is silent, it may be the user who has moved away
+    assert heard(enrolled, [-45.0, -42.0, None] * 30)[1] == []
+
+
+def test_a_soft_beginning_does_not_delay_the_users_own_voice(enrolled: Hearing) -> None:
+    began, onsets = heard(enrolled, [-50.0] * 9 + [-22.0], machine_speaks=True)
+    assert onsets == [9]
+    assert began.speech_frames == CONFIG.onset_frames + 2  # what went before in a murmur is not counted as speech
+
+
+def test_before_a_user_is_known_every_voice_counts() -> None:
+    assert heard(Hearing(ear=0), [-60.0, -60.0], machine_speaks=True)[1] == [1]
+
+
+def test_the_battery_has_somebody_across_the_room() -> None:
+    acts = scenario("backchannels")
+    asides = [act for act in acts if act.role == "side_talk"]
+    assert len(asides) == 4
+    assert {act.role for act in acts} == {"turn", "backchannel", "noise", "side_talk"}
+    voices = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in acts if act.role == "turn"]
+    levels = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in asides]
+    assert max(levels) < np.mean(voices) - 18
