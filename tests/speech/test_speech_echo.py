@@ -118,7 +118,10 @@ def test_the_webrtc_module_behind_the_same_interface() -> None:
 def test_the_machine_does_not_interrupt_itself(
     silero: SileroVad, read_speech: Pcm, gain: float, clipping: bool
 ) -> None:
-    """Its own speech in a room never looks like a talker for three frames, from the first moment on."""
+    """Its own speech in a room never looks like a talker for two frames, which would silence it, from the first moment on.
+
+    A loudspeaker that clips hard leaves what no linear filter can remove: there, not for three.
+    """
     played = np.tanh(3 * read_speech) / np.float32(3) if clipping else read_speech
     noise = 10 ** (-65 / 20) * np.random.default_rng(5).standard_normal(read_speech.size)
     near = (gain * through(played, room()) + noise).astype(np.float32)
@@ -128,7 +131,8 @@ def test_the_machine_does_not_interrupt_itself(
         probability, state = silero.step(out, state)
         fired.append(probability > 0.5 and remover.echo_share < 0.5)
     assert np.mean(fired) < 0.01
-    assert np.convolve(fired, np.ones(3), "valid").max() < 3
+    frames = 3 if clipping else 2
+    assert np.convolve(fired, np.ones(frames), "valid").max() < frames
 
 
 def test_a_talker_over_the_machine_is_understood(moonshine: Moonshine, joe, read_speech: Pcm) -> None:
