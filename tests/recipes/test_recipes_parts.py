@@ -1,6 +1,7 @@
 """Choosing parts: fallbacks that say so, strictness that says what to run."""
 
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from fullduplex.lm.guided import GuidedBrain
 from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.machine.health import decoder
 from fullduplex.recipes.parts import BRAINS, PartsConfig, open_brain, open_parts, open_voice
-from fullduplex.recipes.talk import TalkConfig, make_session
+from fullduplex.recipes.talk import TalkConfig, make_echo, make_session
+from fullduplex.speech.echo import EchoCanceller, NoEcho
+from fullduplex.speech.webrtc import WebRtcEcho
 
 NO_DECODER = "none: llama.cpp runs brains"
 
@@ -129,3 +132,18 @@ def test_an_endpoint_is_asked_for_its_model_and_rules_listen_without_a_small_bra
 def test_an_endpoint_that_is_not_there_is_no_reason_to_talk_with_another_brain() -> None:
     with pytest.raises(PortError, match="is it running"):
         open_parts(PartsConfig(brain="http://127.0.0.1:9/v1", brain_model="m", voice="tones"))
+
+
+def test_echo_cancellers_by_name_and_what_stands_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(make_echo(), EchoCanceller)
+    assert isinstance(make_echo(kind="none"), NoEcho)
+    assert isinstance(make_echo(enabled=False, kind="webrtc"), NoEcho)
+    pytest.importorskip("livekit")
+    assert isinstance(make_echo(kind="webrtc"), WebRtcEcho)
+    monkeypatch.setitem(sys.modules, "livekit", None)
+    assert isinstance(make_echo(kind="webrtc"), EchoCanceller)
+    assert "falling back to own" in caplog.text
+    with pytest.raises(ConfigError, match="own, webrtc, none"):
+        make_echo(kind="magic")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fullduplex.base.errors import ConfigError
+from fullduplex.base.errors import ConfigError, MissingExtraError
 from fullduplex.dialogue.desk import SessionConfig, SessionState
 from fullduplex.dialogue.events import Frame
 from fullduplex.dialogue.policies.endpoint import FITTED
@@ -20,11 +20,13 @@ from fullduplex.recipes.ports import Ports
 from fullduplex.recipes.runner import Echo, Runner
 from fullduplex.recipes.threads import ThreadLanes, ThreadPool
 from fullduplex.speech.echo import EchoCanceller, NoEcho
+from fullduplex.speech.webrtc import WebRtcEcho
 
-__all__ = ["POLICIES", "TalkConfig", "make_echo", "make_pool", "make_ports", "make_runner", "make_session"]
+__all__ = ["ECHOES", "POLICIES", "TalkConfig", "make_echo", "make_pool", "make_ports", "make_runner", "make_session"]
 
 _LOG = logging.getLogger(__name__)
 POLICIES = ("turns", "tdm")
+ECHOES = ("own", "webrtc", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,24 @@ def make_policy(config: TalkConfig, brain: str, layout: str = "merged") -> Polic
     raise ConfigError(f"policy {config.policy!r} is not known; use one of {', '.join(POLICIES)}")
 
 
-def make_echo(*, enabled: bool = True) -> Echo:
-    """An echo canceller for one conversation, or nothing (headsets)."""
-    return EchoCanceller() if enabled else NoEcho()
+def make_echo(*, enabled: bool = True, kind: str = "own") -> Echo:
+    """An echo canceller for one conversation, or nothing (headsets).
+
+    `kind`: one of `ECHOES`. "webrtc" falls back to our own where it is not installed, and the log says so.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    if kind not in ECHOES:
+        raise ConfigError(f"echo canceller {kind!r} is not known; use one of {', '.join(ECHOES)}")
+    if not enabled or kind == "none":
+        return NoEcho()
+    if kind == "webrtc":
+        try:
+            return WebRtcEcho()
+        except MissingExtraError as error:
+            _LOG.warning("echo: webrtc is not available (%s); falling back to own", error)
+    return EchoCanceller()
 
 
 def make_session(parts: Parts, config: TalkConfig) -> Session:
