@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,26 @@ def test_talk_offers_to_get_the_brain_that_was_named(
     assert main(["talk", "--brain", "good"]) == 0
     assert len(questions) == 1 and "qwen2.5-coder-0.5b-instruct" in questions[0]
     assert fetched == asked_for
+
+
+@pytest.mark.parametrize(
+    ("options", "installed", "opened"),
+    [([], True, "good"), ([], False, "small"), (["--brain", "small"], True, "small")],
+)
+def test_talk_takes_the_good_brain_only_where_none_was_named(
+    options: list[str], installed: bool, opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(command.store, "find", lambda name: tmp_path if installed else None)
+    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: False, raising=False)
+
+    def opened_with(arguments: Namespace, *, open_page: bool) -> int:
+        chosen.append(arguments.brain)
+        return 0
+
+    monkeypatch.setattr(command, "_serve", opened_with)
+    assert main(["talk", *options]) == 0
+    assert chosen == [opened]
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,9 @@ def talk(argv: list[str]) -> int:
         "talk", "Talk with the machine in the browser: runs the server on this machine and opens its page."
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.set_defaults(brain=None)
     arguments = parser.parse_args(argv)
-    if arguments.brain == "small":
+    if arguments.brain is None:
         _offer_better_brain(arguments)
     elif arguments.brain in BRAINS and store.find(BRAINS[arguments.brain]) is None:
         _offer_to_get(arguments, arguments.brain, "That brain is not on this machine.")
@@ -84,7 +85,8 @@ def talk(argv: list[str]) -> int:
 
 
 def _offer_better_brain(arguments: argparse.Namespace) -> None:
-    """The small brain is for tests and weak machines; a person will judge us by the answers."""
+    """Where none was named: the small brain is for tests and weak machines; a person will judge us by the answers."""
+    arguments.brain = "small"
     name = BRAINS["good"]
     if store.find(name) is not None:
         arguments.brain = "good"
