@@ -66,6 +66,28 @@ def test_names_that_mean_nothing_are_refused() -> None:
         make_session(open_parts(PartsConfig(brain="scripted", voice="tones")), TalkConfig(policy="shout"))
 
 
+@pytest.mark.parametrize("name", ["missing.gguf", "missing.safetensors", "folder.gguf", "silero-vad", "piper-joe"])
+def test_a_file_that_is_not_there_and_an_asset_that_is_no_brain_are_no_reason_to_talk_with_another_brain(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.gguf").mkdir()
+    with pytest.raises(ConfigError, match=rf"{name} is (not there|a folder|no brain).*; (give|use) "):
+        open_parts(PartsConfig(brain=name, voice="tones"))
+
+
+def test_a_student_without_its_chat_model_is_no_reason_to_talk_with_another_brain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> None:
+        raise AssetError("its chat model is not there")
+
+    (tmp_path / "student.safetensors").write_bytes(b"")
+    monkeypatch.setattr("fullduplex.recipes.parts.open_student", absent)
+    with pytest.raises(AssetError, match="chat model"):
+        open_parts(PartsConfig(brain=str(tmp_path / "student.safetensors"), voice="tones"))
+
+
 def test_a_brain_that_was_taught_slices_is_spoken_to_in_slices() -> None:
     """Whatever its kind: a chat model folded with an adapter, or a state-space student."""
 

@@ -61,6 +61,7 @@ BRAINS = {
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
 QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use where llama.cpp runs them
+_FILES = (".gguf", ".safetensors")
 _MOST_NAMES = 12  # of models, in a message
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
@@ -105,17 +106,17 @@ def open_brain(config: PartsConfig) -> Brain:
     """The brain that `config` names.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name means nothing, or there is no such file.
     """
     name = config.brain
     if name == "scripted":
         return ScriptedBrain()
     if name.startswith(("http://", "https://")):
         return open_remote(config)
-    if name.endswith(".gguf"):
-        file = Path(name).expanduser()
-    elif name.endswith(".safetensors"):
-        return open_student(Path(name).expanduser(), config)
+    if name.endswith(_FILES):
+        file = brain_file(name)
+        if name.endswith(".safetensors"):
+            return open_student(file, config)
     else:
         file = quick_file(name) if name in QUICKENED and decoder_library() is None else model_file(name)
     threads = config.threads or _free_cores
@@ -145,17 +146,29 @@ def open_remote(config: PartsConfig) -> Brain:
         return GuidedBrain(answerer, ScriptedBrain())
 
 
+def brain_file(name: str) -> Path:
+    """The file at the path `name`. Raises: ConfigError when none is there."""
+    file = Path(name).expanduser()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "is not there"
+        raise ConfigError(f"brain {name} {what}; give the path of a .gguf or .safetensors file")
+    return file
+
+
 def model_file(name: str) -> Path:
     """The GGUF file of a named chat model.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name means nothing, or is that of an asset of another kind.
     """
     if name in TUNED:
         return tuned_file(name)
-    if name not in BRAINS and name not in builtin_catalogue().assets:
-        known = ", ".join((*BRAINS, *TUNED))
-        raise ConfigError(f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL")
+    known = f"use {', '.join((*BRAINS, *TUNED))}, scripted, an asset name, a .gguf file or a URL"
+    asset = builtin_catalogue().assets.get(BRAINS.get(name, name))
+    if asset is None:
+        raise ConfigError(f"brain {name!r} is not known; {known}")
+    if not any(file.name.endswith(".gguf") for file in asset.files):
+        raise ConfigError(f"asset {name} is no brain ({asset.title}); {known}")
     return _model_file(name)
 
 
@@ -274,7 +287,10 @@ def _nothing() -> None:
 
 
 def open_parts(config: PartsConfig) -> Parts:
-    """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy."""
+    """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy.
+
+    A brain that was named by its file has no fallback.
+    """
     chosen: dict[str, str] = {}
 
     def first(stage: str, options: list[tuple[str, Callable[[], Part]]]) -> Part:
@@ -296,11 +312,9 @@ def open_parts(config: PartsConfig) -> Parts:
     ear = first("vad", [("silero", _open_ear), ("energy", EnergyVad)])
     recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", _nothing)])
     turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", _nothing)])
-    brains: list[tuple[str, Callable[[], Brain]]] = [
-        (config.brain, lambda: open_brain(config)),
-        ("small", lambda: open_brain(small)),
-        ("scripted", ScriptedBrain),
-    ]
+    brains: list[tuple[str, Callable[[], Brain]]] = [(config.brain, lambda: open_brain(config))]
+    if not config.brain.endswith(_FILES):
+        brains += [("small", lambda: open_brain(small)), ("scripted", ScriptedBrain)]
     brain = first("brain", brains)
     voices: list[tuple[str, Callable[[], Voice]]] = [
         (config.voice, lambda: open_voice(config)),
