@@ -1,12 +1,16 @@
 """`fullduplex simulate` and `fullduplex replay` without models: files, figures, statuses, mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from fullduplex.base.errors import PortError
 from fullduplex.cli.main import main
+from fullduplex.recipes.parts import Parts, PartsConfig, open_parts
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("matplotlib")
@@ -40,6 +44,32 @@ def test_replay_writes_everything_and_its_log_replays(tmp_path: Path, capsys: py
     again = json.loads(capsys.readouterr().out)
     outside = [e for e in again["events"] if e["event"] not in ("Ask", "Cancel")]
     assert [e["event"] for e in outside] == [e["event"] for e in first["events"]]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_parts_that_fail_are_in_the_status_of_a_replay(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def recognise(self, *_: object) -> None:
+            raise PortError("no more memory")
+
+    def broken(config: PartsConfig) -> Parts:
+        return replace(open_parts(config), recogniser=cast("Any", Broken()))
+
+    monkeypatch.setattr("fullduplex.cli.replay.open_parts", broken)
+    out = tmp_path / "out"
+    for run in (
+        ["replay", str(caller(tmp_path)), "--out", str(out)],
+        ["replay", "--frames", str(out / "frames.jsonl")],
+    ):
+        assert main([*run, *options, *WITHOUT_MODELS]) == 1
+        told = capsys.readouterr().out
+        if options:
+            assert json.loads(told)["failures"] >= 1
+            assert json.loads(told)["first_failure"] == "recogniser: PortError: no more memory"
+        else:
+            assert "first recogniser: PortError: no more memory" in told
 
 
 def test_simulate_reports_unanswered_turns_in_its_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

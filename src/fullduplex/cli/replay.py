@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.dialogue.events import Ask, Cancel, Event
 from fullduplex.evaluate.room import RoomConfig
 from fullduplex.recipes.parts import open_parts
 from fullduplex.recipes.replay import FrameLog, read_frames, replay_frames, replay_sound
-from fullduplex.recipes.report import event_line, write_conversation
+from fullduplex.recipes.report import event_line, failures_line, write_conversation
+from fullduplex.recipes.simulate import failures_of
 from fullduplex.recipes.sound_files import read_mono
 from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_runner, make_session
 
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Replay a recording or a frame log."""
+    """Replay a recording or a frame log; exit status 0 when no part failed."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     start_logging(arguments)
@@ -64,28 +66,40 @@ def main(argv: list[str]) -> int:
         print(file=sys.stderr)
     written = write_conversation(arguments.out, conversation, title=f"{arguments.sound.name}, {parts.chosen['brain']}")
     written["frames"] = str(arguments.out / "frames.jsonl")
-    _print_events([event_line(*pair) for pair in conversation.events], written, as_json=arguments.json)
-    return 0
+    return _report(conversation.events, written, as_json=arguments.json)
 
 
 def _replay_log(arguments: argparse.Namespace, config: TalkConfig) -> int:
     frames = read_frames(arguments.frames)
     parts = open_parts(parts_from(argparse.Namespace(**{**vars(arguments), "brain": "scripted", "voice": "tones"})))
     replayed = replay_frames(frames, make_session(parts, config))
-    lines = [event_line(at_s, event) for at_s, event in replayed.events]
-    _print_events([line for line in lines if '"event": "Ask"' not in line], {}, as_json=arguments.json)
-    return 0
+    outside: list[tuple[float, Event]] = [
+        (at_s, event) for at_s, event in replayed.events if not isinstance(event, (Ask, Cancel))
+    ]
+    return _report(outside, {}, as_json=arguments.json)
 
 
-def _print_events(lines: list[str], written: dict[str, str], *, as_json: bool) -> None:
+def _report(events: list[tuple[float, Event]], written: dict[str, str], *, as_json: bool) -> int:
+    """Print what happened; the exit status."""
+    lines = [event_line(*pair) for pair in events]
+    failed = failures_of(events)
     if as_json:
-        print(json.dumps({"events": [json.loads(line) for line in lines], "files": written}, ensure_ascii=False))
-        return
+        print(
+            json.dumps({"events": [json.loads(line) for line in lines], **failed, "files": written}, ensure_ascii=False)
+        )
+    else:
+        _print_events(lines)
+        if failed["failures"]:
+            print(failures_line(failed))
+        if written:
+            print("written: " + ", ".join(written.values()))
+    return 1 if failed["failures"] else 0
+
+
+def _print_events(lines: list[str]) -> None:
     shown = ("TurnChanged", "UserText", "ReplyDone", "Resumed", "Failure", "DeadlineMissed")
     for line in lines:
         event = json.loads(line)
         if event["event"] in shown and event.get("final", True):
             rest = {k: v for k, v in event.items() if k not in ("at_s", "event", "frame", "stable", "final")}
             print(f"{event['at_s']:8.2f}s  {event['event']:<12} {json.dumps(rest, ensure_ascii=False)}")
-    if written:
-        print("written: " + ", ".join(written.values()))

@@ -11,7 +11,7 @@ from fullduplex.evaluate.measures import ActOutcome
 from fullduplex.evaluate.room import RoomConfig
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
 from fullduplex.recipes.parts import open_parts
-from fullduplex.recipes.report import write_conversation
+from fullduplex.recipes.report import failures_line, write_conversation
 from fullduplex.recipes.simulate import Conversation, Pace, simulate
 from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_runner
 
@@ -115,7 +115,7 @@ def print_table(conversation: Conversation, chosen: dict[str, str], written: dic
         f"{figures['stale_s']} s; step of the core, p99: {figures['step_ms_p99']} ms of each 32 ms"
     )
     if figures["failures"]:
-        print(f"a part failed {figures['failures']} times, first {figures['first_failure']}")
+        print(failures_line(figures))
     print("written: " + ", ".join(written.values()))
 
 

@@ -19,7 +19,7 @@ from fullduplex.numerics.resample import make
 from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.runner import Echo, Runner
 
-__all__ = ["Conversation", "Pace", "Simulation", "simulate"]
+__all__ = ["Conversation", "Pace", "Simulation", "failures_of", "simulate"]
 
 _POLL_S = 0.003
 _VOICE_FRAME = FRAME_SAMPLES * VOICE_RATE_HZ // EAR_RATE_HZ
@@ -153,10 +153,8 @@ class Simulation:
         repeated, missing = continuity(self.pieces)
         repeated_words, missing_words = word_continuity(self.pieces, self.words)
         figures: dict[str, Any] = summary(results)
-        failed = [event for _, event in self.events if isinstance(event, ev.Failure)]
+        figures |= failures_of(self.events)
         figures |= {
-            "failures": len(failed),
-            "first_failure": f"{failed[0].port}: {failed[0].message}" if failed else None,
             "repeated_words": repeated_words,
             "missing_words": missing_words,
             "repeated_s": round(repeated / VOICE_RATE_HZ, 4),
@@ -175,6 +173,15 @@ class Simulation:
             figures=figures,
             step_s=self.step_s,
         )
+
+
+def failures_of(events: list[tuple[float, ev.Event]]) -> dict[str, Any]:
+    """How often a part failed, and how it did first."""
+    failed = [event for _, event in events if isinstance(event, ev.Failure)]
+    return {
+        "failures": len(failed),
+        "first_failure": f"{failed[0].port}: {failed[0].message}" if failed else None,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
