@@ -10,7 +10,9 @@ import pytest
 
 from fullduplex.base.errors import PortError
 from fullduplex.cli.main import main
+from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.parts import Parts, PartsConfig, open_parts
+from fullduplex.speech.recogniser import Hypothesis
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("matplotlib")
@@ -29,6 +31,11 @@ def caller(folder: Path, rate_hz: int = 16_000) -> Path:
     return folder / "call.wav"
 
 
+def without_times(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A log does not say when in a frame a result came."""
+    return [{name: value for name, value in event.items() if name != "at_s"} for event in events]
+
+
 def test_replay_writes_everything_and_its_log_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["replay", str(caller(tmp_path)), "--out", str(out), "--json", *WITHOUT_MODELS]) == 0
@@ -42,8 +49,46 @@ def test_replay_writes_everything_and_its_log_replays(tmp_path: Path, capsys: py
     ]
     assert main(["replay", "--frames", str(out / "frames.jsonl"), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
-    outside = [e for e in again["events"] if e["event"] not in ("Ask", "Cancel")]
-    assert [e["event"] for e in outside] == [e["event"] for e in first["events"]]
+    assert without_times(again["events"]) == without_times(first["events"])
+
+
+class Reader:
+    """Understands the same of whatever it hears."""
+
+    def recognise(self, *_: object) -> Hypothesis:
+        return Hypothesis(text="Tell me a story.", tokens=())
+
+
+class Taught(ScriptedBrain):
+    layout = "pairs"
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_log_replays_as_it_was_set_up(
+    described: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a log of an older version, which does not say how, with the options given by hand."""
+
+    def taught(config: PartsConfig) -> Parts:
+        return replace(open_parts(config), recogniser=cast("Any", Reader()), brain=Taught())
+
+    out = tmp_path / "out"
+    by_hand = ["--policy", "tdm", "--slice", "0.5"]
+    with monkeypatch.context() as patched:
+        patched.setattr("fullduplex.cli.replay.open_parts", taught)
+        assert main(["replay", str(caller(tmp_path)), "--out", str(out), "--json", *by_hand, *WITHOUT_MODELS]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert "ReplyStarted" in [event["event"] for event in first["events"]]
+    log = out / "frames.jsonl"
+    if not described:
+        log.write_text(log.read_text(encoding="utf-8").partition("\n")[2], encoding="utf-8")
+        by_hand += ["--brain", "small-duplex"]
+    assert main(["replay", "--frames", str(log), "--json", *([] if described else by_hand)]) == 0
+    assert without_times(json.loads(capsys.readouterr().out)["events"]) == without_times(first["events"])
+    if described:
+        log.write_text(log.read_text(encoding="utf-8").replace('"energy"', '"nose"', 1), encoding="utf-8")
+        assert main(["replay", "--frames", str(log)]) == 2
+        assert "ear 'nose' is not known" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

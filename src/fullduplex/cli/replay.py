@@ -3,13 +3,15 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
 from fullduplex.dialogue.events import Ask, Cancel, Event
+from fullduplex.dialogue.session import Session
 from fullduplex.evaluate.room import RoomConfig
-from fullduplex.recipes.parts import open_parts
-from fullduplex.recipes.replay import FrameLog, read_frames, replay_frames, replay_sound
+from fullduplex.recipes.parts import TUNED, open_ear, open_parts
+from fullduplex.recipes.replay import FrameLog, Setup, read_log, replay_frames, replay_sound
 from fullduplex.recipes.report import event_line, failures_line, write_conversation
 from fullduplex.recipes.simulate import failures_of
 from fullduplex.recipes.sound_files import read_mono
@@ -23,7 +25,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="fullduplex replay",
         description="Play a recorded caller to the machine in simulated time. Writes the conversation as stereo WAV "
         "(caller left, machine right), a timeline PNG, an event log, and the frames, which replay to the bit.",
-        epilog="fullduplex replay --frames OUT/frames.jsonl steps a recorded conversation again and prints its events.",
+        epilog="fullduplex replay --frames OUT/frames.jsonl steps a recorded conversation again, as it was set up then, and "
+        "prints its events. Logs of older versions do not say how: give --policy, --slice and --brain as they were.",
     )
     parser.add_argument("sound", nargs="?", type=Path, metavar="FILE", help="the caller: WAV, FLAC or OGG, any rate")
     parser.add_argument("--channel", type=int, metavar="N", help="channel of FILE, from 0 (default: mix all)")
@@ -61,6 +64,7 @@ def main(argv: list[str]) -> int:
 
     with FrameLog(arguments.out / "frames.jsonl") as log:
         runner, echo = make_runner(parts, config, log=log), make_echo(enabled=False)
+        log.describe(Setup.of(runner.session, parts.chosen["vad"]))
         conversation = replay_sound(pcm, runner, echo, room=RoomConfig(noise_db=-90), progress=progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -70,13 +74,23 @@ def main(argv: list[str]) -> int:
 
 
 def _replay_log(arguments: argparse.Namespace, config: TalkConfig) -> int:
-    frames = read_frames(arguments.frames)
-    parts = open_parts(parts_from(argparse.Namespace(**{**vars(arguments), "brain": "scripted", "voice": "tones"})))
-    replayed = replay_frames(frames, make_session(parts, config))
+    setup, frames = read_log(arguments.frames)
+    replayed = replay_frames(frames, _session_by_hand(arguments, config) if setup is None else _session(setup))
     outside: list[tuple[float, Event]] = [
         (at_s, event) for at_s, event in replayed.events if not isinstance(event, (Ask, Cancel))
     ]
     return _report(outside, {}, as_json=arguments.json)
+
+
+def _session(setup: Setup) -> Session:
+    return Session(ear=open_ear(setup.ear), policy=setup.policy, config=setup.session)
+
+
+def _session_by_hand(arguments: argparse.Namespace, config: TalkConfig) -> Session:
+    """The session that the options describe, for a log that does not say which it was; its brain is not opened."""
+    parts = open_parts(parts_from(argparse.Namespace(**{**vars(arguments), "brain": "scripted", "voice": "tones"})))
+    named = replace(parts, chosen={**parts.chosen, "brain": arguments.brain})
+    return make_session(named, replace(config, layout="pairs" if arguments.brain in TUNED else "merged"))
 
 
 def _report(events: list[tuple[float, Event]], written: dict[str, str], *, as_json: bool) -> int:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +42,7 @@ __all__ = [
     "Parts",
     "PartsConfig",
     "open_brain",
+    "open_ear",
     "open_kokoro",
     "open_lexicon",
     "open_parts",
@@ -269,7 +271,16 @@ def open_kokoro(speaker: str, lexicon: Phonemiser) -> KokoroVoice:
     return KokoroVoice(folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin", folder / "vocab.json", lexicon)
 
 
-def _open_ear() -> Ear:
+def open_ear(name: str) -> Ear:
+    """What tells speech from the rest: silero, or energy (no model).
+
+    Raises:
+        AssetError: it is not installed. ConfigError: the name means nothing.
+    """
+    if name == "energy":
+        return EnergyVad()
+    if name != "silero":
+        raise ConfigError(f"ear {name!r} is not known; use silero or energy")
     return SileroVad(store.path("silero-vad", "silero_vad.onnx"))
 
 
@@ -309,7 +320,7 @@ def open_parts(config: PartsConfig) -> Parts:
 
     small = PartsConfig(brain="small", threads=config.threads, conversations=config.conversations)
     piper = PartsConfig(voice="piper")
-    ear = first("vad", [("silero", _open_ear), ("energy", EnergyVad)])
+    ear = first("vad", [(name, partial(open_ear, name)) for name in ("silero", "energy")])
     recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", _nothing)])
     turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", _nothing)])
     brains: list[tuple[str, Callable[[], Brain]]] = [(config.brain, lambda: open_brain(config))]
