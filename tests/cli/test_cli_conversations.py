@@ -1,6 +1,7 @@
 """`fullduplex simulate` and `fullduplex replay` without models: files, figures, statuses, mistakes."""
 
 import json
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import PortError
+from fullduplex.cli.arguments import add_parts, parts_from
 from fullduplex.cli.main import main
 from fullduplex.lm.scripted import ScriptedBrain
 from fullduplex.recipes.parts import Parts, PartsConfig, open_parts
@@ -140,17 +142,56 @@ def test_mistakes_of_the_user_have_status_2(tmp_path: Path, capsys: pytest.Captu
     for wrong in (
         ["replay", sound, "--brain", "enormous", "--out", str(tmp_path / "a")],
         ["replay", sound, "--policy", "tdm", "--slice", "9", "--out", str(tmp_path / "b"), *WITHOUT_MODELS],
+        ["replay", sound, "--slice", "9", "--out", str(tmp_path / "b"), *WITHOUT_MODELS],
+        ["replay", sound, "--threads", "100000", "--out", str(tmp_path / "b"), *WITHOUT_MODELS],
+        ["replay", sound, "--voice", "kokoro", "--speaker", "nobody", "--out", str(tmp_path / "b")],
+        ["replay", sound, "--brain", "http://127.0.0.1:99999/v1", "--out", str(tmp_path / "b")],
+        ["replay", sound, "--brain", "missing.gguf", "--out", str(tmp_path / "b")],
+        ["replay", sound, "--out", sound, *WITHOUT_MODELS],
         ["replay", "--frames", str(tmp_path / "absent.jsonl")],
         ["replay", sound, "--channel", "3", *WITHOUT_MODELS],
     ):
         assert main(wrong) == 2, wrong
-        assert (
-            capsys.readouterr().err.startswith("fullduplex replay:") or "fullduplex replay:" in capsys.readouterr().err
-        )
+        assert "fullduplex replay:" in capsys.readouterr().err
     for wrong in (["replay"], ["simulate", "--scenario", "nothing"], ["simulate", "--voice", "opera"]):
         with pytest.raises(SystemExit) as caught:
             main(wrong)
         assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--limit", "-3"], "--limit is -3; expected 1 line or more"),
+        (["--limit", "0"], "--limit is 0"),
+        (["--seed", "-1"], "seed is -1; expected 0 or more"),
+        (["--out", "text.wav"], "--out is text.wav, which cannot be written"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_simulated(
+    options: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def not_yet(_: PartsConfig) -> Parts:
+        raise AssertionError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.wav").write_text("words", encoding="utf-8")
+    monkeypatch.setattr("fullduplex.cli.simulate.open_parts", not_yet)
+    assert main(["simulate", *options]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("voice", "warned"), [("tones", True), ("kokoro", False)])
+def test_a_speaker_is_for_kokoro(voice: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    parser = ArgumentParser()
+    add_parts(parser)
+    assert parts_from(parser.parse_args(["--voice", voice, "--speaker", "af_bella"])).speaker == "af_bella"
+    assert ("--speaker af_bella is for --voice kokoro" in caplog.text) == warned
+    caplog.clear()
+    assert parts_from(parser.parse_args(["--voice", voice])).speaker == "af_heart"
+    assert not caplog.text
+    assert [parts_from(parser.parse_args([]), live=live).threads for live in (True, False)] == [0, 1]
+    assert parts_from(parser.parse_args(["--threads", "0"])).threads == 0
 
 
 def test_strict_names_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,9 +78,13 @@ def test_talk_takes_the_good_brain_only_where_none_was_named(
         (["--self-signed", "--certificate", "a.pem"], "exclude each other"),
         (["--certificate-key", "a.pem"], "--certificate"),
         (["--certificate", "absent.pem"], "absent.pem is not there"),
+        (["--memory", "0"], "the memory is 0 words; expected 1 or more"),
+        (["--memory", "-5"], "the memory is -5 words"),
+        (["--slice", "9"], "between 0.32 and 2 seconds, got 9"),
+        (["--host", "a..b"], "--host"),
     ],
 )
-def test_encryption_that_cannot_be_is_said_before_the_models_are_opened(
+def test_options_that_cannot_be_are_said_before_the_models_are_opened(
     options: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--port", "0", "--brain", "scripted", *options]) == 2

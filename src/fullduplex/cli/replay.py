@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.cli.places import make_folder
 from fullduplex.dialogue.events import Ask, Cancel, Event
 from fullduplex.dialogue.session import Session
 from fullduplex.evaluate.room import RoomConfig
@@ -55,8 +56,8 @@ def main(argv: list[str]) -> int:
     if arguments.frames is not None:
         return _replay_log(arguments, config)
     pcm = read_mono(arguments.sound, channel=arguments.channel)
+    make_folder(arguments.out)
     parts = open_parts(parts_from(arguments))
-    arguments.out.mkdir(parents=True, exist_ok=True)
 
     def progress(now_s: float, _said: int) -> None:
         if sys.stderr.isatty() and round(now_s / 0.032) % 16 == 0:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fullduplex.base.errors import InputError
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.cli.places import make_folder
 from fullduplex.evaluate.measures import ActOutcome
 from fullduplex.evaluate.room import RoomConfig
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
@@ -50,9 +52,12 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
     room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
+    if arguments.limit is not None and arguments.limit < 1:
+        raise InputError(f"--limit is {arguments.limit}; expected 1 line or more")
     acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]
-    parts = open_parts(parts_from(arguments, live=arguments.real_time))
     config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
+    make_folder(arguments.out)
+    parts = open_parts(parts_from(arguments, live=arguments.real_time))
     pool = make_pool(parts) if arguments.real_time else None
     runner = make_runner(parts, config, pool=pool)
     total = len(acts)

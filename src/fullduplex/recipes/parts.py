@@ -65,6 +65,7 @@ TUNED = {"small-duplex": ("small", "small-duplex")}
 QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use where llama.cpp runs them
 _FILES = (".gguf", ".safetensors")
 _MOST_NAMES = 12  # of models, in a message
+_HIGHEST_THREADS = 64  # that can be asked for
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
@@ -90,6 +91,12 @@ class PartsConfig:
     context_tokens: int = 4096
     conversations: int = 8
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= _HIGHEST_THREADS:
+            raise ConfigError(
+                f"threads is {self.threads}; expected 0 to {_HIGHEST_THREADS}, where 0 takes as many as are free"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,15 +246,16 @@ def open_voice(config: PartsConfig) -> Voice:
     """The voice that `config` names.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name, or that of the speaker, means nothing.
     """
     if config.voice == "tones":
         return ToneVoice()
     if config.voice not in VOICES:
         raise ConfigError(f"voice {config.voice!r} is not known; use one of {', '.join(VOICES)}")
-    lexicon = open_lexicon()
     if config.voice == "kokoro":
-        return open_kokoro(config.speaker, lexicon)
+        check_speaker(config.speaker)
+        return open_kokoro(config.speaker, open_lexicon())
+    lexicon = open_lexicon()
     joe = store.path("piper-joe")
     to_words = espeak_words() if config.voice == "piper-espeak" else None
     # An operator of the voice that finds no second core is done by the first: here two threads cost nothing.
@@ -263,6 +271,14 @@ def open_lexicon() -> Lexicon:
     lexicon = Lexicon(words / "us_gold.json", words / "us_silver.json", Guess(words / "checkpoint20.npz"))
     lexicon.load()
     return lexicon
+
+
+def check_speaker(speaker: str) -> None:
+    """Raises: ConfigError when Kokoro has no such speaker, neither in the catalogue nor in its folder."""
+    files = builtin_catalogue().asset("kokoro-82m").files
+    speakers = [file.name.removesuffix(".bin") for file in files if file.name.endswith(".bin")]
+    if speaker not in speakers and not (store.store_root() / "kokoro-82m" / f"{speaker}.bin").is_file():
+        raise ConfigError(f"speaker {speaker!r} is not known to kokoro; use one of {', '.join(speakers)}")
 
 
 def open_kokoro(speaker: str, lexicon: Phonemiser) -> KokoroVoice:
