@@ -125,6 +125,7 @@ def test_simulate_reports_unanswered_turns_in_its_status(tmp_path: Path, capsys:
     assert main(arguments) == 1
     figures = json.loads(capsys.readouterr().out)
     assert figures["answered"] == 0 and figures["turns"] == len(figures["acts"])
+    assert all({"repeated_words", "missing_words"} <= act.keys() for act in figures["acts"])
     assert (tmp_path / "demo" / "conversation.wav").is_file()
 
 

@@ -95,6 +95,8 @@ def _as_json(conversation: Conversation, chosen: dict[str, str], written: dict[s
             "pause_s": outcome.pause_s,
             "cut_in": outcome.cut_in,
             "kept_floor": outcome.kept_floor,
+            "repeated_words": outcome.repeated_words,
+            "missing_words": outcome.missing_words,
         }
         for outcome in conversation.outcomes
     ]

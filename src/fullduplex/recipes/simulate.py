@@ -13,7 +13,7 @@ from fullduplex.dialogue.ports import Pcm
 from fullduplex.dialogue.speaking.reply import word_ranges
 from fullduplex.evaluate import loudspeaker as ls
 from fullduplex.evaluate.caller import Act, Caller, Spoken
-from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, word_continuity
+from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, with_words, word_continuity
 from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.numerics.resample import make
 from fullduplex.recipes.lanes import SimulatedLanes
@@ -149,7 +149,9 @@ class Simulation:
         """What happened so far."""
         caller, machine, microphone = (np.concatenate(track) for track in zip(*self.tracks, strict=True))
         replies = [(first, last, self.complete.get(key, False)) for key, (first, last) in self.replies.items()]
+        starts_s = {key: first / EAR_RATE_HZ for key, (first, _last) in self.replies.items()}
         results = outcomes(self.caller.acts, self.caller.said, machine, replies)
+        results = with_words(results, starts_s, self.pieces, self.words)
         repeated, missing = continuity(self.pieces)
         repeated_words, missing_words = word_continuity(self.pieces, self.words)
         figures: dict[str, Any] = summary(results)
