@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,38 @@ def test_talk_offers_to_get_the_brain_that_was_named(
 
 
 @pytest.mark.parametrize(
+    ("options", "installed", "opened"),
+    [([], True, "good"), ([], False, "small"), (["--brain", "small"], True, "small")],
+)
+def test_talk_takes_the_good_brain_only_where_none_was_named(
+    options: list[str], installed: bool, opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(command.store, "find", lambda name: tmp_path if installed else None)
+    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: False, raising=False)
+
+    def opened_with(arguments: Namespace, *, open_page: bool) -> int:
+        chosen.append(arguments.brain)
+        return 0
+
+    monkeypatch.setattr(command, "_serve", opened_with)
+    assert main(["talk", *options]) == 0
+    assert chosen == [opened]
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--self-signed", "--certificate", "a.pem"], "exclude each other"),
         (["--certificate-key", "a.pem"], "--certificate"),
         (["--certificate", "absent.pem"], "absent.pem is not there"),
+        (["--memory", "0"], "the memory is 0 words; expected 1 or more"),
+        (["--memory", "-5"], "the memory is -5 words"),
+        (["--slice", "9"], "between 0.32 and 2 seconds, got 9"),
+        (["--host", "a..b"], "--host"),
     ],
 )
-def test_encryption_that_cannot_be_is_said_before_the_models_are_opened(
+def test_options_that_cannot_be_are_said_before_the_models_are_opened(
     options: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--port", "0", "--brain", "scripted", *options]) == 2

@@ -10,6 +10,7 @@ from fullduplex.base.chat import Message, Sampling
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
+from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.dialogue.policies.slices import SlicePair
 from fullduplex.dialogue.policies.tdm import TdmMind, TdmPolicy
 from fullduplex.dialogue.policies.turns import TurnsMind, TurnsPolicy
@@ -76,6 +77,11 @@ def test_round_trip_keeps_every_bit(value: object) -> None:
     again = decode(text)
     assert type(again) is type(value)
     assert encode(again) == text
+
+
+@pytest.mark.parametrize("value", [SessionConfig(), TurnsPolicy(), TdmPolicy()], ids=["session", "turns", "tdm"])
+def test_settings_come_back_equal(value: object) -> None:
+    assert decode(encode(value)) == value
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int64", "uint8", "bool"])

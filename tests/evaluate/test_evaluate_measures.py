@@ -5,7 +5,7 @@ import pytest
 
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.caller import Act, Spoken
-from fullduplex.evaluate.measures import audible_spans, continuity, outcomes, summary, word_continuity
+from fullduplex.evaluate.measures import audible_spans, continuity, outcomes, summary, with_words, word_continuity
 
 S = EAR_RATE_HZ
 
@@ -144,3 +144,16 @@ def test_words_repeated_and_missing_by_hand() -> None:
     assert word_continuity([(1, 0, 10), (1, 20, 30)], words) == (0, 1)
     assert word_continuity([(1, 0, 12)], words) == (0, 0)  # what was never reached is cut, not missing
     assert word_continuity([], words) == (0, 0)
+
+
+def test_words_are_counted_for_the_turn_that_a_reply_began_after() -> None:
+    roles = ("turn", "backchannel", "interruption", "turn")
+    said = [spoken(i, 3.0 * i, 3.0 * i + 0.5) for i in range(4)]
+    results = outcomes([act(role) for role in roles], said, track(12.0), [])
+    words = {1: [(0, 10), (10, 20), (20, 30)], 2: [(0, 10), (10, 20), (20, 30)], 3: [(0, 10)]}
+    pieces = [(1, 0, 20), (1, 10, 30), (2, 0, 10), (2, 20, 30)]
+    counted = with_words(results, {1: 3.2, 2: 7.0}, pieces, words)
+    assert [(o.repeated_words, o.missing_words) for o in counted] == [(1, 0), (None, None), (0, 1), (None, None)]
+    assert word_continuity(pieces, words) == (1, 1)
+    assert with_words(results, {1: 0.0, 2: 1.0}, pieces, words)[0].missing_words == 1  # both replies
+    assert with_words(results[1:], {1: 3.2}, pieces, words) == results[1:]  # before anything was asked

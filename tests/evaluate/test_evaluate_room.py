@@ -1,5 +1,7 @@
 """Room, loudspeaker, caller and clips against closed forms."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,6 +159,12 @@ def test_unknown_clips_noises_and_scenarios_are_refused_by_name() -> None:
     for ask in (lambda: load_clip("nope"), lambda: noise("nope"), lambda: scenario("nope")):
         with pytest.raises(InputError, match="there are"):
             ask()
+
+
+@pytest.mark.parametrize("ask", [lambda: scenario("demo", seed=-1), lambda: RoomConfig(seed=-1)])
+def test_seeds_below_0_are_refused(ask: Callable[[], object]) -> None:
+    with pytest.raises(InputError, match="seed is -1; expected 0 or more"):
+        ask()
 
 
 @pytest.mark.parametrize("kind", NOISES)

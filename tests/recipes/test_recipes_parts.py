@@ -9,7 +9,7 @@ import pytest
 
 from endpoint import endpoint
 from fullduplex.base.chat import Message, Sampling
-from fullduplex.base.errors import AssetError, ConfigError, MissingExtraError, PortError
+from fullduplex.base.errors import AssetError, ConfigError, InputError, MissingExtraError, PortError
 from fullduplex.dialogue.policies.tdm import TdmPolicy
 from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.lm.guided import GuidedBrain
@@ -65,8 +65,45 @@ def test_names_that_mean_nothing_are_refused() -> None:
         open_brain(PartsConfig(brain="huge"))
     with pytest.raises(ConfigError, match="piper"):
         open_voice(PartsConfig(voice="opera"))
+    with pytest.raises(ConfigError, match="'nobody' is not known to kokoro; use one of af_heart, af_bella"):
+        open_parts(PartsConfig(brain="scripted", voice="kokoro", speaker="nobody"))
     with pytest.raises(ConfigError, match="turns"):
         make_session(open_parts(PartsConfig(brain="scripted", voice="tones")), TalkConfig(policy="shout"))
+
+
+@pytest.mark.parametrize("name", ["missing.gguf", "missing.safetensors", "folder.gguf", "silero-vad", "piper-joe"])
+def test_a_file_that_is_not_there_and_an_asset_that_is_no_brain_are_no_reason_to_talk_with_another_brain(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.gguf").mkdir()
+    with pytest.raises(ConfigError, match=rf"{name} is (not there|a folder|no brain).*; (give|use) "):
+        open_parts(PartsConfig(brain=name, voice="tones"))
+
+
+def test_a_student_without_its_chat_model_is_no_reason_to_talk_with_another_brain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> None:
+        raise AssetError("its chat model is not there")
+
+    (tmp_path / "student.safetensors").write_bytes(b"")
+    monkeypatch.setattr("fullduplex.recipes.parts.open_student", absent)
+    with pytest.raises(AssetError, match="chat model"):
+        open_parts(PartsConfig(brain=str(tmp_path / "student.safetensors"), voice="tones"))
+
+
+@pytest.mark.parametrize("threads", [-1, 65, 100_000])
+def test_threads_that_no_machine_has_are_refused(threads: int) -> None:
+    with pytest.raises(ConfigError, match=f"threads is {threads}; expected 0 to 64"):
+        PartsConfig(threads=threads)
+
+
+@pytest.mark.parametrize("policy", ["turns", "tdm"])
+def test_a_slice_out_of_range_is_refused_whatever_the_policy(policy: str) -> None:
+    for slice_s in (9.0, 0.1, float("nan")):
+        with pytest.raises(InputError, match="slice_s must be between"):
+            TalkConfig(policy=policy, slice_s=slice_s)
 
 
 def test_a_brain_that_was_taught_slices_is_spoken_to_in_slices() -> None:

@@ -9,9 +9,12 @@ from fakes import FakeEar, FakePorts, say, silence
 from fullduplex.base.errors import FormatError
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
+from fullduplex.dialogue.desk import SessionConfig
+from fullduplex.dialogue.policies.tdm import TdmConfig, TdmPolicy
+from fullduplex.dialogue.session import Session
 from fullduplex.dialogue.snapshot import decode, encode
 from fullduplex.recipes.lanes import SimulatedLanes
-from fullduplex.recipes.replay import FrameLog, read_frames, replay_frames
+from fullduplex.recipes.replay import FrameLog, Setup, read_frames, read_log, replay_frames
 from fullduplex.recipes.runner import Runner
 
 LONG = "one two three four five six seven eight nine ten eleven twelve"
@@ -61,6 +64,35 @@ def test_a_frame_log_replays_to_the_bit(tmp_path: Path) -> None:
     assert encode(replayed.state) == encode(bench.runner.state)
     outside = [encode(event) for _, event in replayed.events if not isinstance(event, ev.Ask | ev.Cancel)]
     assert outside == [encode(event) for _, event in bench.events]
+
+
+def test_a_log_says_how_to_replay_it(tmp_path: Path) -> None:
+    """A duplex conversation in slices, with a system message of its own."""
+    file = tmp_path / "frames.jsonl"
+    policy = TdmPolicy(TdmConfig(slice_s=0.64, slice_tokens=4, layout="pairs"))
+    config = SessionConfig(system="Be brief.", memory_words=35)
+    bench = Bench(FakePorts({"count": LONG}), policy=policy, config=config)
+    with FrameLog(file) as log:
+        log.describe(Setup.of(bench.session, "energy"))
+        bench.runner._log = log
+        bench.hear(say("count"))
+        bench.hear(silence(4.0))
+    assert bench.heard
+    setup, frames = read_log(file)
+    assert setup is not None and setup == Setup(policy=policy, session=config, ear="energy")
+    replayed = replay_frames(frames, Session(ear=FakeEar(), policy=setup.policy, config=setup.session))
+    assert encode(replayed.state) == encode(bench.runner.state)
+
+
+def test_a_log_without_a_setup_is_read_and_a_wrong_setup_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "frames.jsonl"
+    recorded(file)
+    assert read_log(file)[0] is None
+    frames = file.read_text(encoding="utf-8")
+    for first in ('{"$":"Setup","policy":1,"session":2,"ear":3}', '{"$":"Setup","policy":1}'):
+        file.write_text(f"{first}\n{frames}", encoding="utf-8")
+        with pytest.raises(FormatError, match="line 1"):
+            read_log(file)
 
 
 def test_a_log_whose_last_line_was_cut_loses_only_that_frame(tmp_path: Path) -> None:

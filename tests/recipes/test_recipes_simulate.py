@@ -92,6 +92,8 @@ def test_everything_is_answered_stopped_and_accounted_for(one: Conversation) -> 
     assert (figures["turns"], figures["answered"], figures["cut_ins"]) == (3, 3, 0)
     assert (figures["harmless_sounds"], figures["false_stops"]) == (1, 0)
     assert (figures["repeated_words"], figures["missing_words"], figures["stale_s"]) == (0, 0, 0.0)
+    assert [outcome.repeated_words for outcome in one.outcomes] == [0, None, 0, 0]
+    assert [outcome.missing_words for outcome in one.outcomes] == [0, None, 0, 0]
     assert 0.0 < figures["stop_s_median"] < 0.3
     assert 0.0 < figures["reply_gap_s_median"] < 1.0
     assert one.caller.size == one.machine.size == one.microphone.size == round(figures["duration_s"] * EAR_RATE_HZ)

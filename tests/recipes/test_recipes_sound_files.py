@@ -50,11 +50,37 @@ def test_files_without_sound_are_refused(tmp_path: Path) -> None:
             read_mono(tmp_path / name)
 
 
-def test_a_wav_that_was_cut_off_gives_what_it_holds_or_an_error(tmp_path: Path) -> None:
+def test_files_that_are_not_there_and_folders_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"absent\.wav is not there; give a WAV"):
+        read_mono(tmp_path / "absent.wav")
+    with pytest.raises(FormatError, match=r"is a folder; give a WAV"):
+        read_mono(tmp_path)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_that_is_whole_or_of_unknown_length_is_not_warned_of(
+    subtype: str, channels: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "x.wav"
+    soundfile.write(file, np.stack([tone(44_100)] * channels, axis=1), 44_100, subtype=subtype)
+    read_mono(file)
+    content = bytearray(file.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = b"\xff" * 4
+    file.write_bytes(content)
+    assert read_mono(file).size == pytest.approx(EAR_RATE_HZ, rel=0.05)
+    assert not caplog.text
+
+
+def test_a_wav_that_was_cut_off_gives_what_it_holds_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     soundfile.write(tmp_path / "whole.wav", tone(EAR_RATE_HZ, 2.0), EAR_RATE_HZ)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:20_000])
     pcm = read_mono(tmp_path / "cut.wav")
     assert 0 < pcm.size < 2 * EAR_RATE_HZ
+    assert f"cut.wav promises 2.00 s of sound and holds {pcm.size / EAR_RATE_HZ:.2f} s" in caplog.text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -33,8 +33,9 @@ def test_a_taken_port_and_a_foreign_address_are_said(close) -> None:
         listen("127.0.0.1", port)
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
         listen("192.0.2.1", 0)
-    with pytest.raises(ConfigError, match="--host"):
-        listen("no such host", 0)
+    for unknown in ("no such host", "a..b", "a" * 64):
+        with pytest.raises(ConfigError, match="--host"):
+            listen(unknown, 0)
 
 
 def test_names_begin_with_what_others_reach_and_end_with_what_is_always_reached() -> None:

@@ -4,12 +4,13 @@ import argparse
 import logging
 from typing import get_args
 
-from fullduplex.base.errors import ConfigError
 from fullduplex.lm.ultrachat.asides import side_questions
 from fullduplex.lm.ultrachat.prompts import Part
 from fullduplex.recipes.parts import BRAINS, TUNED, VOICES, PartsConfig
 
 __all__ = ["add_logging", "add_parts", "add_side_questions", "parts_from", "side_questions_from", "start_logging"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
@@ -26,13 +27,13 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--brain-model", default="", metavar="NAME", help="model name, for an endpoint that has several")
     group.add_argument("--brain-api-key", default="", metavar="KEY", help="key, for an endpoint")
     group.add_argument("--voice", default="piper", choices=VOICES, help="piper is fast, kokoro sounds best")
-    group.add_argument("--speaker", default="af_heart", metavar="NAME", help="speaker of the kokoro voice")
+    group.add_argument("--speaker", metavar="NAME", help="speaker of the kokoro voice (default: af_heart)")
     group.add_argument(
         "--threads",
         type=int,
         default=None,
         metavar="N",
-        help="threads of brain and voice (default: as many as are free at the moment when live, else 1)",
+        help="threads of brain and voice, up to 64; 0: as many as are free at the moment (the default when live, else 1)",
     )
     group.add_argument("--strict", action="store_true", help="a missing model is an error instead of a fallback")
 
@@ -41,18 +42,22 @@ def parts_from(arguments: argparse.Namespace, *, conversations: int = 1, live: b
     """The configuration that the options describe. `live`: the wall clock counts, not processor time.
 
     Raises:
-        ConfigError: a number of threads below 1.
+        ConfigError: a number of threads out of range.
     """
     threads = arguments.threads
-    if threads is not None and threads < 1:
-        raise ConfigError(f"--threads is {threads}; expected 1 or more")
+    if threads is None:
+        threads = 0 if live else 1
+    if arguments.speaker is not None and arguments.voice != "kokoro":
+        _LOG.warning(
+            "--speaker %s is for --voice kokoro; the voice %s has one speaker", arguments.speaker, arguments.voice
+        )
     return PartsConfig(
         brain=arguments.brain,
         brain_model=arguments.brain_model,
         brain_api_key=arguments.brain_api_key,
         voice=arguments.voice,
-        speaker=arguments.speaker,
-        threads=threads or (0 if live else 1),
+        speaker="af_heart" if arguments.speaker is None else arguments.speaker,
+        threads=threads,
         conversations=conversations,
         strict=arguments.strict,
     )

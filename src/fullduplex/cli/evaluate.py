@@ -307,9 +307,9 @@ def _report_held(outcomes: list[HeldOutcome], arguments: argparse.Namespace) -> 
 def _open_system(arguments: argparse.Namespace) -> tuple[System, Hearer]:
     name: str = arguments.system
     if name in POLICIES:
-        parts = open_parts(parts_from(arguments))
         room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
         config = TalkConfig(policy=name, slice_s=arguments.slice)
+        parts = open_parts(parts_from(arguments))
         return simulated_system(parts, config, room=room), Hearer(ear=parts.ear, recogniser=parts.recogniser)
     config = EndpointConfig(url=name, model=arguments.model, api_key=arguments.api_key)
     return endpoint_system(config, note=lambda text: print(text, file=sys.stderr)), open_hearer()

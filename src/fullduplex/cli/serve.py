@@ -5,6 +5,7 @@ import logging
 import ssl
 import sys
 import webbrowser
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -75,8 +76,9 @@ def talk(argv: list[str]) -> int:
         "talk", "Talk with the machine in the browser: runs the server on this machine and opens its page."
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.set_defaults(brain=None)
     arguments = parser.parse_args(argv)
-    if arguments.brain == "small":
+    if arguments.brain is None:
         _offer_better_brain(arguments)
     elif arguments.brain in BRAINS and store.find(BRAINS[arguments.brain]) is None:
         _offer_to_get(arguments, arguments.brain, "That brain is not on this machine.")
@@ -84,7 +86,8 @@ def talk(argv: list[str]) -> int:
 
 
 def _offer_better_brain(arguments: argparse.Namespace) -> None:
-    """The small brain is for tests and weak machines; a person will judge us by the answers."""
+    """Where none was named: the small brain is for tests and weak machines; a person will judge us by the answers."""
+    arguments.brain = "small"
     name = BRAINS["good"]
     if store.find(name) is not None:
         arguments.brain = "good"
@@ -141,6 +144,7 @@ def _warn(arguments: argparse.Namespace, *, encrypted: bool) -> None:
 def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     start_logging(arguments)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    config = _talk_config(arguments)
     network = ServeConfig(
         host=arguments.host,
         port=arguments.port,
@@ -159,7 +163,7 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     pages = [url("https" if tls else "http", host, port) for host in hosts_of(network.host)]
     endpoint = url("wss" if tls else "ws", hosts_of(network.host)[0], port) + "v1/realtime"
     try:
-        app, chosen = _open(arguments, network)
+        app, chosen = _open(arguments, network, config)
         for bound in sockets:
             bound.listen()  # who calls as soon as the address is printed is not turned away
         print("parts: " + ", ".join(f"{stage} {name}" for stage, name in chosen.items()))
@@ -172,14 +176,19 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     return 0
 
 
-def _open(arguments: argparse.Namespace, network: ServeConfig) -> tuple[web.Application, dict[str, str]]:
+def _talk_config(arguments: argparse.Namespace) -> TalkConfig:
+    session = SessionConfig(memory_words=arguments.memory)
+    if arguments.instructions:
+        session = replace(session, system=arguments.instructions)
+    return TalkConfig(policy=arguments.policy, slice_s=arguments.slice, session=session)
+
+
+def _open(
+    arguments: argparse.Namespace, network: ServeConfig, config: TalkConfig
+) -> tuple[web.Application, dict[str, str]]:
     """The application with its models open, and which they are."""
     print("opening the models …", flush=True)
     parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
-    session = SessionConfig(memory_words=arguments.memory)
-    if arguments.instructions:
-        session = SessionConfig(memory_words=arguments.memory, system=arguments.instructions)
-    config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice, session=session)
 
     def make_line(key: str) -> Line:
         return Line(session=make_session(parts, config), run=make_ports(parts, key=key).run, echo=make_echo())

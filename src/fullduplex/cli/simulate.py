@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fullduplex.base.errors import InputError
 from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_logging
+from fullduplex.cli.places import make_folder
 from fullduplex.evaluate.measures import ActOutcome
 from fullduplex.evaluate.room import RoomConfig
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
 from fullduplex.recipes.parts import open_parts
-from fullduplex.recipes.report import write_conversation
+from fullduplex.recipes.report import failures_line, write_conversation
 from fullduplex.recipes.simulate import Conversation, Pace, simulate
 from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_runner
 
@@ -50,9 +52,12 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
     room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
+    if arguments.limit is not None and arguments.limit < 1:
+        raise InputError(f"--limit is {arguments.limit}; expected 1 line or more")
     acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]
-    parts = open_parts(parts_from(arguments, live=arguments.real_time))
     config = TalkConfig(policy=arguments.policy, slice_s=arguments.slice)
+    make_folder(arguments.out)
+    parts = open_parts(parts_from(arguments, live=arguments.real_time))
     pool = make_pool(parts) if arguments.real_time else None
     runner = make_runner(parts, config, pool=pool)
     total = len(acts)
@@ -90,6 +95,8 @@ def _as_json(conversation: Conversation, chosen: dict[str, str], written: dict[s
             "pause_s": outcome.pause_s,
             "cut_in": outcome.cut_in,
             "kept_floor": outcome.kept_floor,
+            "repeated_words": outcome.repeated_words,
+            "missing_words": outcome.missing_words,
         }
         for outcome in conversation.outcomes
     ]
@@ -115,7 +122,7 @@ def print_table(conversation: Conversation, chosen: dict[str, str], written: dic
         f"{figures['stale_s']} s; step of the core, p99: {figures['step_ms_p99']} ms of each 32 ms"
     )
     if figures["failures"]:
-        print(f"a part failed {figures['failures']} times, first {figures['first_failure']}")
+        print(failures_line(figures))
     print("written: " + ", ".join(written.values()))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fullduplex.base.chat import Message, Sampling
+from fullduplex.base.errors import InputError
 from fullduplex.dialogue.events import Ask, Cancel, Event, TurnChanged
 from fullduplex.dialogue.history import History, messages_of
 from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig
@@ -41,6 +42,10 @@ class SessionConfig:
     speculate_clauses: int = 1
     first_audio_s: float = 1.5
     apology: str = "Sorry, I cannot answer right now."
+
+    def __post_init__(self) -> None:
+        if self.memory_words < 1:
+            raise InputError(f"the memory is {self.memory_words} words; expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

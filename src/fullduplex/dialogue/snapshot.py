@@ -16,14 +16,14 @@ import numpy as np
 from fullduplex.base import chat
 from fullduplex.base.errors import FormatError, InputError
 from fullduplex.dialogue import desk, events, history, ports, turns
-from fullduplex.dialogue.listening import hearing
+from fullduplex.dialogue.listening import hearing, transcript
 from fullduplex.dialogue.policies import slices, tdm
 from fullduplex.dialogue.policies import turns as turns_policy
 from fullduplex.dialogue.speaking import playback, reply
 
 __all__ = ["decode", "encode", "to_plain"]
 
-_MODULES = (chat, desk, events, history, ports, hearing, turns_policy, slices, tdm, playback, reply)
+_MODULES = (chat, desk, events, history, ports, hearing, transcript, turns_policy, slices, tdm, playback, reply)
 _TYPES: dict[str, type[Any]] = {
     name: kind
     for module in _MODULES
@@ -50,6 +50,8 @@ def to_plain(value: Any) -> Any:
         return to_plain(value.item())
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in cast("tuple[Any, ...]", value)]
+    if isinstance(value, frozenset):
+        return {"$set": to_plain(sorted(cast("frozenset[Any]", value)))}
     if isinstance(value, Enum):
         return {"$enum": f"{type(value).__name__}.{value.name}"}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -74,6 +76,8 @@ def _from_plain(value: Any, types: dict[str, type[Any]]) -> Any:
     if "$array" in record:
         array = np.frombuffer(base64.b64decode(record["data"]), dtype=np.dtype(record["$array"]))
         return array.reshape(record["shape"]).copy()
+    if "$set" in record:
+        return frozenset(_from_plain(record["$set"], types))
     if "$float" in record:
         return float(record["$float"])
     if "$enum" in record:

@@ -4,7 +4,7 @@ Everything is measured on the sound: the caller's acts and the machine's track a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fullduplex.base.units import EAR_RATE_HZ
 from fullduplex.evaluate.caller import Act, Spoken
 
-__all__ = ["ActOutcome", "Spans", "audible_spans", "continuity", "outcomes", "summary", "word_continuity"]
+__all__ = ["ActOutcome", "Spans", "audible_spans", "continuity", "outcomes", "summary", "with_words", "word_continuity"]
 
 Pcm = NDArray[np.float32]
 Spans = list[tuple[int, int]]
@@ -47,7 +47,8 @@ class ActOutcome:
     `stop_s`: caller's onset to the machine's silence, where the machine was speaking.
     `kept_floor`: the machine went on with what it was saying (for sounds that were not meant to stop it); `hole_s`: its
     longest silence from the sound's onset to a second and a half after its end, as the price of listening. `pause_s`: the
-    longest silence inside the answer, before anybody else speaks.
+    longest silence inside the answer, before anybody else speaks. `repeated_words` and `missing_words`: of the replies that
+    began after this turn and before the next one.
     """
 
     act: int
@@ -61,6 +62,8 @@ class ActOutcome:
     kept_floor: bool | None = None
     hole_s: float | None = None
     pause_s: float | None = None
+    repeated_words: int | None = None
+    missing_words: int | None = None
 
 
 def _stop_s(spans: Spans, start: int, *, quiet_s: float = 0.4) -> float:
@@ -174,6 +177,34 @@ def word_continuity(
             repeated += heard > 1.5 * (high - low)
             missing += high <= reached and heard < 0.5 * (high - low)
     return repeated, missing
+
+
+def with_words(
+    results: Sequence[ActOutcome],
+    starts_s: Mapping[int, float],
+    pieces: Sequence[tuple[int, int, int]],
+    words: Mapping[int, Sequence[tuple[int, int]]],
+) -> list[ActOutcome]:
+    """`results` with the words that were repeated and missing in the replies to each turn.
+
+    Args:
+        results: one an act, in the order of time.
+        starts_s: when each reply was first heard; one that was not belongs to no turn.
+        pieces: as in `word_continuity`.
+        words: as in `word_continuity`.
+    """
+    turns = [i for i, outcome in enumerate(results) if outcome.role in ("turn", "interruption")]
+    counts: dict[int, tuple[int, int]] = {}
+    for utterance, start_s in starts_s.items():
+        turn = max((i for i in turns if results[i].start_s <= start_s), default=None)
+        if turn is not None:
+            repeated, missing = word_continuity(pieces, {utterance: words.get(utterance, ())})
+            before = counts.get(turn, (0, 0))
+            counts[turn] = (before[0] + repeated, before[1] + missing)
+    return [
+        replace(outcome, repeated_words=counts[i][0], missing_words=counts[i][1]) if i in counts else outcome
+        for i, outcome in enumerate(results)
+    ]
 
 
 def summary(results: Sequence[ActOutcome]) -> dict[str, float | int | None]:

@@ -27,6 +27,10 @@ class RoomConfig:
     noise_db: float = -70.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more")
+
 
 def echo_path(config: RoomConfig) -> Pcm:
     """Impulse response at EAR_RATE_HZ."""

@@ -114,8 +114,10 @@ def scenario(name: str, *, seed: int = 0) -> Script:
     """The acts of a scenario.
 
     Raises:
-        InputError: no such scenario.
+        InputError: no such scenario, or a seed below 0.
     """
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")
     if name not in SCENARIOS:
         raise InputError(f"no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
     leads = np.random.default_rng((seed, 1)).integers(0, FRAME_SAMPLES, 1000)

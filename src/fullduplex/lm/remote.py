@@ -41,11 +41,9 @@ class RemoteBrain:
         Raises:
             ConfigError: the address is not http(s), or a value cannot be sent.
         """
-        address = urllib.parse.urlsplit(base_url)
-        if address.scheme not in {"http", "https"} or not address.hostname:
-            raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}")
-        if not api_key.isascii() or any(character.isspace() for character in api_key):
-            raise ConfigError("api_key must be ASCII without white space")
+        address = _address(base_url)
+        if not api_key.isascii() or " " in api_key or not api_key.isprintable():
+            raise ConfigError("api_key must be ASCII without white space and control characters")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise ConfigError(f"timeout_s must be above 0, not {timeout_s}")
         self._address = address
@@ -166,6 +164,23 @@ class RemoteBrain:
             text = text or "no explanation"
         advice = _ADVICE.get(response.status, "see the server's log")
         return f"{self._where()} answered {response.status} {response.reason}: {text}; {advice}"
+
+
+def _address(base_url: str) -> urllib.parse.SplitResult:
+    """The parts of an address that a request can be sent to. Raises: ConfigError."""
+    try:
+        if " " in base_url or not base_url.isprintable():
+            raise ValueError("it holds white space or a control character")
+        address = urllib.parse.urlsplit(base_url)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            raise ValueError("it names no http or https server")
+        if not address.path.isascii():
+            raise ValueError("its path is not ASCII")
+        address.hostname.encode("idna")
+        _ = address.port  # refused here where it is no number, or too high
+    except ValueError as error:
+        raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}: {error}") from None
+    return address
 
 
 @contextmanager

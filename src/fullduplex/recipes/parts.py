@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +42,7 @@ __all__ = [
     "Parts",
     "PartsConfig",
     "open_brain",
+    "open_ear",
     "open_kokoro",
     "open_lexicon",
     "open_parts",
@@ -61,7 +63,9 @@ BRAINS = {
 # Brains that are a chat model with an adapter of ours: (name of the chat model, folder of the adapter in the package).
 TUNED = {"small-duplex": ("small", "small-duplex")}
 QUICKENED = ("small",)  # brains in q4_1 that are stored again as q8_0 at first use where llama.cpp runs them
+_FILES = (".gguf", ".safetensors")
 _MOST_NAMES = 12  # of models, in a message
+_HIGHEST_THREADS = 64  # that can be asked for
 _MOST_THREADS = 4  # of a brain: more do not pay for models this small
 VOICES = ("piper", "piper-espeak", "kokoro", "tones")
 
@@ -88,6 +92,12 @@ class PartsConfig:
     conversations: int = 8
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= _HIGHEST_THREADS:
+            raise ConfigError(
+                f"threads is {self.threads}; expected 0 to {_HIGHEST_THREADS}, where 0 takes as many as are free"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -105,17 +115,17 @@ def open_brain(config: PartsConfig) -> Brain:
     """The brain that `config` names.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name means nothing, or there is no such file.
     """
     name = config.brain
     if name == "scripted":
         return ScriptedBrain()
     if name.startswith(("http://", "https://")):
         return open_remote(config)
-    if name.endswith(".gguf"):
-        file = Path(name).expanduser()
-    elif name.endswith(".safetensors"):
-        return open_student(Path(name).expanduser(), config)
+    if name.endswith(_FILES):
+        file = brain_file(name)
+        if name.endswith(".safetensors"):
+            return open_student(file, config)
     else:
         file = quick_file(name) if name in QUICKENED and decoder_library() is None else model_file(name)
     threads = config.threads or _free_cores
@@ -145,17 +155,29 @@ def open_remote(config: PartsConfig) -> Brain:
         return GuidedBrain(answerer, ScriptedBrain())
 
 
+def brain_file(name: str) -> Path:
+    """The file at the path `name`. Raises: ConfigError when none is there."""
+    file = Path(name).expanduser()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "is not there"
+        raise ConfigError(f"brain {name} {what}; give the path of a .gguf or .safetensors file")
+    return file
+
+
 def model_file(name: str) -> Path:
     """The GGUF file of a named chat model.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name means nothing, or is that of an asset of another kind.
     """
     if name in TUNED:
         return tuned_file(name)
-    if name not in BRAINS and name not in builtin_catalogue().assets:
-        known = ", ".join((*BRAINS, *TUNED))
-        raise ConfigError(f"brain {name!r} is not known; use {known}, scripted, an asset name, a .gguf file or a URL")
+    known = f"use {', '.join((*BRAINS, *TUNED))}, scripted, an asset name, a .gguf file or a URL"
+    asset = builtin_catalogue().assets.get(BRAINS.get(name, name))
+    if asset is None:
+        raise ConfigError(f"brain {name!r} is not known; {known}")
+    if not any(file.name.endswith(".gguf") for file in asset.files):
+        raise ConfigError(f"asset {name} is no brain ({asset.title}); {known}")
     return _model_file(name)
 
 
@@ -224,15 +246,16 @@ def open_voice(config: PartsConfig) -> Voice:
     """The voice that `config` names.
 
     Raises:
-        AssetError: it is not installed. ConfigError: the name means nothing.
+        AssetError: it is not installed. ConfigError: the name, or that of the speaker, means nothing.
     """
     if config.voice == "tones":
         return ToneVoice()
     if config.voice not in VOICES:
         raise ConfigError(f"voice {config.voice!r} is not known; use one of {', '.join(VOICES)}")
-    lexicon = open_lexicon()
     if config.voice == "kokoro":
-        return open_kokoro(config.speaker, lexicon)
+        check_speaker(config.speaker)
+        return open_kokoro(config.speaker, open_lexicon())
+    lexicon = open_lexicon()
     joe = store.path("piper-joe")
     to_words = espeak_words() if config.voice == "piper-espeak" else None
     # An operator of the voice that finds no second core is done by the first: here two threads cost nothing.
@@ -250,13 +273,30 @@ def open_lexicon() -> Lexicon:
     return lexicon
 
 
+def check_speaker(speaker: str) -> None:
+    """Raises: ConfigError when Kokoro has no such speaker, neither in the catalogue nor in its folder."""
+    files = builtin_catalogue().asset("kokoro-82m").files
+    speakers = [file.name.removesuffix(".bin") for file in files if file.name.endswith(".bin")]
+    if speaker not in speakers and not (store.store_root() / "kokoro-82m" / f"{speaker}.bin").is_file():
+        raise ConfigError(f"speaker {speaker!r} is not known to kokoro; use one of {', '.join(speakers)}")
+
+
 def open_kokoro(speaker: str, lexicon: Phonemiser) -> KokoroVoice:
     """One speaker of Kokoro."""
     folder = store.path("kokoro-82m")
     return KokoroVoice(folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin", folder / "vocab.json", lexicon)
 
 
-def _open_ear() -> Ear:
+def open_ear(name: str) -> Ear:
+    """What tells speech from the rest: silero, or energy (no model).
+
+    Raises:
+        AssetError: it is not installed. ConfigError: the name means nothing.
+    """
+    if name == "energy":
+        return EnergyVad()
+    if name != "silero":
+        raise ConfigError(f"ear {name!r} is not known; use silero or energy")
     return SileroVad(store.path("silero-vad", "silero_vad.onnx"))
 
 
@@ -274,7 +314,10 @@ def _nothing() -> None:
 
 
 def open_parts(config: PartsConfig) -> Parts:
-    """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy."""
+    """Open everything, with fallbacks: brain -> small -> scripted; voice -> piper -> tones; Silero -> energy.
+
+    A brain that was named by its file has no fallback.
+    """
     chosen: dict[str, str] = {}
 
     def first(stage: str, options: list[tuple[str, Callable[[], Part]]]) -> Part:
@@ -293,14 +336,12 @@ def open_parts(config: PartsConfig) -> Parts:
 
     small = PartsConfig(brain="small", threads=config.threads, conversations=config.conversations)
     piper = PartsConfig(voice="piper")
-    ear = first("vad", [("silero", _open_ear), ("energy", EnergyVad)])
+    ear = first("vad", [(name, partial(open_ear, name)) for name in ("silero", "energy")])
     recogniser = first("recogniser", [("moonshine-tiny-en", _open_recogniser), ("none", _nothing)])
     turn_end = first("turn_end", [("smart-turn", _open_turn_end), ("silence", _nothing)])
-    brains: list[tuple[str, Callable[[], Brain]]] = [
-        (config.brain, lambda: open_brain(config)),
-        ("small", lambda: open_brain(small)),
-        ("scripted", ScriptedBrain),
-    ]
+    brains: list[tuple[str, Callable[[], Brain]]] = [(config.brain, lambda: open_brain(config))]
+    if not config.brain.endswith(_FILES):
+        brains += [("small", lambda: open_brain(small)), ("scripted", ScriptedBrain)]
     brain = first("brain", brains)
     voices: list[tuple[str, Callable[[], Voice]]] = [
         (config.voice, lambda: open_voice(config)),

@@ -1,7 +1,7 @@
 """What a finished conversation leaves behind: sound, picture, event log, figures."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fullduplex.dialogue.snapshot import to_plain
 from fullduplex.evaluate.timeline import Label, draw_timeline
 from fullduplex.recipes.simulate import Conversation
 
-__all__ = ["event_line", "labels_of", "write_conversation"]
+__all__ = ["event_line", "failures_line", "labels_of", "write_conversation"]
 
 
 def event_line(at_s: float, event: ev.Event) -> str:
@@ -32,6 +32,11 @@ def event_line(at_s: float, event: ev.Event) -> str:
         plain = to_plain(event)
         record = {"event": plain.pop("$"), **plain}
     return json.dumps({"at_s": round(at_s, 3), **record}, ensure_ascii=False)
+
+
+def failures_line(figures: Mapping[str, Any]) -> str:
+    """The failures of a conversation, for people."""
+    return f"a part failed {figures['failures']} times, first {figures['first_failure']}"
 
 
 def labels_of(events: Iterable[tuple[float, ev.Event]]) -> tuple[list[Label], list[tuple[float, str]]]:

@@ -13,13 +13,13 @@ from fullduplex.dialogue.ports import Pcm
 from fullduplex.dialogue.speaking.reply import word_ranges
 from fullduplex.evaluate import loudspeaker as ls
 from fullduplex.evaluate.caller import Act, Caller, Spoken
-from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, word_continuity
+from fullduplex.evaluate.measures import ActOutcome, continuity, outcomes, summary, with_words, word_continuity
 from fullduplex.evaluate.room import Room, RoomConfig
 from fullduplex.numerics.resample import make
 from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.runner import Echo, Runner
 
-__all__ = ["Conversation", "Pace", "Simulation", "simulate"]
+__all__ = ["Conversation", "Pace", "Simulation", "failures_of", "simulate"]
 
 _POLL_S = 0.003
 _VOICE_FRAME = FRAME_SAMPLES * VOICE_RATE_HZ // EAR_RATE_HZ
@@ -149,14 +149,14 @@ class Simulation:
         """What happened so far."""
         caller, machine, microphone = (np.concatenate(track) for track in zip(*self.tracks, strict=True))
         replies = [(first, last, self.complete.get(key, False)) for key, (first, last) in self.replies.items()]
+        starts_s = {key: first / EAR_RATE_HZ for key, (first, _last) in self.replies.items()}
         results = outcomes(self.caller.acts, self.caller.said, machine, replies)
+        results = with_words(results, starts_s, self.pieces, self.words)
         repeated, missing = continuity(self.pieces)
         repeated_words, missing_words = word_continuity(self.pieces, self.words)
         figures: dict[str, Any] = summary(results)
-        failed = [event for _, event in self.events if isinstance(event, ev.Failure)]
+        figures |= failures_of(self.events)
         figures |= {
-            "failures": len(failed),
-            "first_failure": f"{failed[0].port}: {failed[0].message}" if failed else None,
             "repeated_words": repeated_words,
             "missing_words": missing_words,
             "repeated_s": round(repeated / VOICE_RATE_HZ, 4),
@@ -175,6 +175,15 @@ class Simulation:
             figures=figures,
             step_s=self.step_s,
         )
+
+
+def failures_of(events: list[tuple[float, ev.Event]]) -> dict[str, Any]:
+    """How often a part failed, and how it did first."""
+    failed = [event for _, event in events if isinstance(event, ev.Failure)]
+    return {
+        "failures": len(failed),
+        "first_failure": f"{failed[0].port}: {failed[0].message}" if failed else None,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,9 @@ class TalkConfig:
     session: SessionConfig = SessionConfig()
     turns: TurnsConfig | None = None
 
+    def __post_init__(self) -> None:
+        TdmConfig(slice_s=self.slice_s)  # a length that no policy can have is refused whatever the policy is
+
 
 def make_policy(config: TalkConfig, brain: str, layout: str = "merged") -> Policy:
     """Who speaks when, with the end of turn fitted to the brain; `layout` is what the brain was taught.

@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.bind((address[0], port, *address[2:]))
             port = bound.getsockname()[1]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with an empty or too long part cannot be looked up
         for bound in sockets:
             bound.close()
         raise ConfigError(f"cannot listen at {host} port {port} ({error}); choose others with --host, --port") from None

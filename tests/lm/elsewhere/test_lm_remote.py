@@ -130,13 +130,23 @@ def test_no_server_at_all() -> None:
     [
         ("ftp://x/v1", "m", "", 1.0),
         ("no address", "m", "", 1.0),
+        ("http://127.0.0.1:99999/v1", "m", "", 1.0),
+        ("http://127.0.0.1:abc/v1", "m", "", 1.0),
+        ("http://[::1/v1", "m", "", 1.0),
+        ("http://exa mple/v1", "m", "", 1.0),
+        ("http://a..b/v1", "m", "", 1.0),
+        (f"http://{'a' * 64}/v1", "m", "", 1.0),
+        ("http://x/v1\0", "m", "", 1.0),
+        ("http://x/v1\n", "m", "", 1.0),
+        ("http://x/\u00e9/v1", "m", "", 1.0),
         ("http://x/v1", "m", "a\nb", 1.0),
+        ("http://x/v1", "m", "a\0b", 1.0),
         ("http://x/v1", "m", "", 0.0),
         ("http://x/v1", "m", "", float("nan")),
     ],
 )
 def test_bad_settings_are_refused(address: str, model: str, api_key: str, timeout_s: float) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"must be"):
         RemoteBrain(address, model, api_key, timeout_s=timeout_s)
 
 
