@@ -15,7 +15,7 @@ from fullduplex.evaluate.scenarios import SCENARIOS, scenario
 from fullduplex.recipes.parts import open_parts
 from fullduplex.recipes.report import failures_line, write_conversation
 from fullduplex.recipes.simulate import Conversation, Pace, simulate
-from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_runner
+from fullduplex.recipes.talk import ECHOES, POLICIES, TalkConfig, make_echo, make_pool, make_runner
 
 __all__ = ["main", "print_table"]
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     room = parser.add_argument_group("room")
     room.add_argument("--echo", type=float, default=0.0, metavar="GAIN", help="loudspeaker into microphone, 0 to 1")
     room.add_argument("--noise-db", type=float, default=-70.0, metavar="DB", help="steady noise, dBFS (default: -70)")
-    room.add_argument("--no-aec", action="store_true", help="leave the echo in")
+    room.add_argument("--aec", default="own", choices=ECHOES, help="what removes the echo (default: own)")
     add_parts(parser)
     add_logging(parser)
     return parser
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         if sys.stderr.isatty() and round(now_s / 0.032) % 16 == 0:
             print(f"\r{now_s:6.1f} s of conversation, {said} of {total} lines said ", end="", file=sys.stderr)
 
-    echo = make_echo(enabled=room.echo_gain > 0 and not arguments.no_aec)
+    echo = make_echo(enabled=room.echo_gain > 0, kind=arguments.aec)
     conversation = simulate(acts, runner, echo, room=room, pace=Pace(real=arguments.real_time), progress=progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
