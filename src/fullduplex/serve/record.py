@@ -33,7 +33,7 @@ class Recorder:
         self._sound = soundfile.SoundFile(
             folder / f"{name}.flac", "w", samplerate=EAR_RATE_HZ, channels=2, format="FLAC"
         )
-        self._events = (folder / f"{name}.jsonl").open("w", encoding="utf-8")
+        self._events = (folder / f"{name}.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
         self._samples = 0
 
     def sound(self, caller: Pcm, machine: Pcm) -> None:

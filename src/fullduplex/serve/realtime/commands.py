@@ -13,8 +13,8 @@ from fullduplex.recipes.runner import Runner
 from fullduplex.serve.playhead import Playhead
 from fullduplex.serve.realtime import wire
 from fullduplex.serve.realtime.conversation import Conversation
+from fullduplex.serve.realtime.door import WireError, shown
 from fullduplex.serve.realtime.settings import Refusal, Settings, configured, updated
-from fullduplex.serve.realtime.wire import WireError
 
 __all__ = ["Commands"]
 
@@ -188,7 +188,11 @@ def _response_params(params: dict[str, Any], settings: Settings) -> dict[str, An
         if key == "metadata":
             continue
         if key not in same:
-            raise WireError(f"unknown parameter 'response.{key}'", code="unknown_parameter", param=f"response.{key}")
+            raise WireError(
+                f"unknown parameter {shown(f'response.{key}')}",
+                code="unknown_parameter",
+                param=f"response.{key[:80]}",
+            )
         if value not in same[key]:
             raise WireError(
                 f"response.{key} cannot differ for one response here; set it with session.update",

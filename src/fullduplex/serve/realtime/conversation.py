@@ -13,8 +13,8 @@ from fullduplex.base.units import FRAME_S, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue.history import History
 from fullduplex.numerics.signal import pcm16_from_float
+from fullduplex.serve.realtime.door import WireError
 from fullduplex.serve.realtime.settings import Refusal, Settings, described
-from fullduplex.serve.realtime.wire import WireError
 
 __all__ = ["Conversation", "Message", "beta_name"]
 
