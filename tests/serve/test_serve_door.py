@@ -101,3 +101,123 @@ async def test_a_binary_frame_is_named(server) -> None:
     error = await client.wait("error")
     assert error["error"]["message"] == "this server takes JSON in text frames; a binary frame of 12 bytes came"
     await client.close()
+
+
+VALUES = (
+    "[[]]",
+    "-1",
+    "1e400",
+    "NaN",
+    "1" + "0" * 30,
+    "true",
+    f'"{"x" * 10_000}"',
+    '"\\ud800"',
+    "[]",
+    '""',
+    "{}",
+    "null",
+)
+VAD = {"type": "server_vad", "threshold": 0.5, "silence_duration_ms": 500, "prefix_padding_ms": 300}
+SEMANTIC = {"type": "semantic_vad", "eagerness": "low", "create_response": True, "interrupt_response": True}
+SESSION = {
+    **dict.fromkeys(("instructions", "model", "output_modalities", "max_output_tokens", "temperature")),
+    **dict.fromkeys(("tools", "tool_choice", "parallel_tool_calls", "include", "prompt", "reasoning", "tracing")),
+    **dict.fromkeys(("truncation", "id", "object", "expires_at", "no_such_field")),
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "turn_detection": SEMANTIC,
+            "transcription": {"model": "m", "language": "en"},
+            "noise_reduction": None,
+        },
+        "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": {"id": "x"}, "speed": 1},
+    },
+    "fullduplex": {
+        "playback_acks": True,
+        "echo_cancellation": False,
+        "vad_threshold": 0.5,
+        "temperature": 0,
+        "more": 0,
+    },
+}
+PLAYED = {"item_id": "REPLY", "epoch": 0, "played_samples": 0}
+MESSAGES = {
+    "session": {"type": "session.update", "session": SESSION},
+    "type": {"type": "session.update", "session": {"type": "realtime"}},
+    "silence": {"type": "session.update", "session": {"audio": {"input": {"turn_detection": VAD}}}},
+    "item": {**message({"id": None, "object": None, "status": None}), "previous_item_id": None},
+    "truncate": {
+        "type": "conversation.item.truncate",
+        "item_id": "REPLY",
+        "content_index": 0,
+        "audio_end_ms": 0,
+    },
+    "playback": {"type": "fullduplex.playback", **PLAYED},
+    "append": {"type": "input_audio_buffer.append", "audio": "AAAA" * 80, "fullduplex": PLAYED},
+    "respond": {"type": "response.create", "response": {"metadata": None, "audio": None, "input": None, "tools": None}},
+    "cancel": {"type": "response.cancel", "response_id": None},
+    "retrieve": {"type": "conversation.item.retrieve", "item_id": "REPLY"},
+}
+# What the server said may be sent back as it came; names that change nothing.
+IGNORED = {
+    "session.id",
+    "session.object",
+    "session.expires_at",
+    "session.fullduplex.temperature",
+    "item.object",
+    "item.status",
+}
+IGNORED |= {"session.audio.input.transcription.model"}
+
+
+def spoilt(value: object, path: str = "") -> list[tuple[str, object]]:
+    """The value with "HERE" in the place of every field in turn, and where that was."""
+    out: list[tuple[str, object]] = [(path, "HERE")] if path else []
+    if isinstance(value, dict):
+        others = value if {"type", "item_id"} & set(value) else {}  # fields that mean nothing without each other
+        for key, each in value.items():
+            out += [(p, {**others, key: v}) for p, v in spoilt(each, f"{path}.{key}".removeprefix("."))]
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            out += [(p, [*value[:i], v, *value[i + 1 :]]) for p, v in spoilt(each, f"{path}[{i}]")]
+    return out
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+async def test_no_value_of_any_field_ends_the_connection(server, caplog, kind: str) -> None:
+    client = await server.connect()
+    await client.send("session.update", session={"output_modalities": ["text"]})
+    await client.send(kind="conversation.item.create", item={**ITEM, "id": "mine"})
+    await client.send("response.create")
+    reply = (await client.wait("response.done"))["response"]["output"][0]["id"]
+    await client.send("session.update", session={"fullduplex": {"playback_acks": True}})
+    mine = client.of("conversation.item.added")[0]["item"]
+    places = spoilt(MESSAGES[kind])
+    for number, (_, spoilt_message) in enumerate(places):
+        for value in VALUES:
+            named = json.dumps({"event_id": str(number), **spoilt_message}).replace("REPLY", reply)
+            await client.socket.send_str(named.replace('"HERE"', value))
+        await client.send("response.cancel")
+        await client.send("conversation.item.retrieve", item_id="mine")
+        await client.wait("conversation.item.retrieved", item=mine, count=number + 1)
+    refused: set[str] = set()
+    for event in client.of("error"):
+        error = event["error"]
+        assert len(error["message"]) < 600
+        if error["param"] is not None and error["event_id"] is not None:
+            field = places[int(error["event_id"])][0]
+            refused |= set() if "JSON can carry" in error["message"] or "Unicode" in error["message"] else {field}
+            assert error["param"].startswith(field) or field.startswith(error["param"]), error
+    assert {field for field, _ in places} - refused - IGNORED == set(), "taken, or refused without its name"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    await client.close()
+
+
+async def test_a_wrong_kind_of_value_is_refused_by_the_name_of_its_part(server) -> None:
+    client = await server.connect()
+    detection = {"type": "semantic_vad", "eagerness": []}
+    await client.send("session.update", session={"audio": {"input": {"turn_detection": detection}}}, event_id="mine")
+    error = (await client.wait("error"))["error"]
+    assert error["param"] == "session.audio.input.turn_detection.eagerness"
+    assert error["message"] == f"{error['param']} is []; expected one of low, medium, auto, high"
+    await client.close()

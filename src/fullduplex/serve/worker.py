@@ -143,16 +143,17 @@ class Worker:
                 self._sound(event.body, came_s)
             else:
                 self._note(text)
-                self._obey(event.body, now_s)
+                self._obey(event, now_s)
         except WireError as error:
             if isinstance(event.body, wire.Append):
                 self._note(text)
+                error.param = "fullduplex" if error.param == "type" else f"fullduplex.{error.param}"
             self._conversation.refuse(error, error.event_id or event.event_id)
 
-    def _obey(self, body: wire.Body, now_s: float) -> None:
+    def _obey(self, event: wire.ClientEvent, now_s: float) -> None:
         self._frames(now_s, self._intake.waiting)
-        self._commands.obey(body)
-        if isinstance(body, wire.ClearInputBuffer):
+        self._commands.obey(event.body, event.event_id)
+        if isinstance(event.body, wire.ClearInputBuffer):
             self._intake.clear()
         if self._commands.waits:
             self._commands.waits = False

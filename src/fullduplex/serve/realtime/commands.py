@@ -27,6 +27,7 @@ class Commands:
     def __init__(self, runner: Runner, conversation: Conversation, playhead: Playhead) -> None:
         self.inputs: list[ev.Input] = []
         self.waits = False  # the client has asked for something and may send no more sound until it comes
+        self._event_id: str | None = None
         self._runner = runner
         self._base: Session = runner.session
         self._conversation = conversation
@@ -45,12 +46,13 @@ class Commands:
             wire.Mark: self._played,
         }
 
-    def obey(self, body: wire.Body) -> None:
-        """One message that is not sound.
+    def obey(self, body: wire.Body, event_id: str | None = None) -> None:
+        """One message that is not sound; `event_id` is what the client calls it.
 
         Raises:
             WireError: it cannot be done now, or not here.
         """
+        self._event_id = event_id
         self._handlers[type(body)](body)
 
     def take_inputs(self) -> tuple[ev.Input, ...]:
@@ -159,7 +161,7 @@ class Commands:
         self._runner.session = configured(self._base, after)
         self._conversation.session_updated(after)
         for refusal in refusals:
-            self._conversation.refuse(refusal)
+            self._conversation.refuse(refusal, self._event_id)
 
 
 def _response_params(params: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
