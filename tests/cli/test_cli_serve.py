@@ -67,6 +67,16 @@ def test_encryption_that_cannot_be_is_said_before_the_models_are_opened(
     assert told in said.err and "opening the models" not in said.out
 
 
+@pytest.mark.parametrize("option", ["--max-minutes", "--idle-minutes"])
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "0"])
+def test_impossible_lengths_are_said_before_the_models_are_opened(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--port", "0", "--brain", "scripted", option, value]) == 2
+    said = capsys.readouterr()
+    assert "expected a finite number above 0" in said.err and "opening the models" not in said.out
+
+
 async def test_a_phone_can_be_given_an_address_over_https(tmp_path: Path) -> None:
     aiohttp = pytest.importorskip("aiohttp")
     pytest.importorskip("cryptography")
