@@ -77,6 +77,16 @@ def test_impossible_lengths_are_said_before_the_models_are_opened(
     assert "expected a finite number above 0" in said.err and "opening the models" not in said.out
 
 
+@pytest.mark.parametrize("place", ["text.wav", "text.wav/below"])
+def test_a_place_that_takes_no_recordings_is_said_before_the_models_are_opened(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.wav").touch()
+    assert main(["serve", "--port", "0", "--brain", "scripted", "--record", str(tmp_path / place)]) == 2
+    said = capsys.readouterr()
+    assert "cannot be kept in" in said.err and "--record" in said.err and "opening the models" not in said.out
+
+
 async def test_a_phone_can_be_given_an_address_over_https(tmp_path: Path) -> None:
     aiohttp = pytest.importorskip("aiohttp")
     pytest.importorskip("cryptography")

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 
 from fakes import FakePorts
 from fullduplex.base.errors import ConfigError
 from fullduplex.serve.gate import ServeConfig
+from fullduplex.serve.record import Recorder
 
 
 async def status_of(server, **options) -> tuple[int, str]:
@@ -279,6 +281,35 @@ async def test_recordings_are_written_when_asked_for(serve_with, tmp_path) -> No
                 await asyncio.sleep(0.02)
     assert json.loads(lines[0])["type"] == "session.created"
     assert len(list(tmp_path.glob("*.flac"))) == 1
+
+
+async def test_a_folder_that_takes_no_recording_keeps_nobody_from_talking(serve_with, tmp_path, caplog) -> None:
+    (tmp_path / "file").touch()
+    async with serve_with(ServeConfig(port=0, record_dir=tmp_path / "file"), FakePorts) as server:
+        client = await server.connect()
+        await client.say("hello there")
+        await client.silence(0.6)
+        await client.wait("response.done")
+        await client.close()
+    assert "a conversation is not recorded" in caplog.text
+
+
+def test_a_recording_that_breaks_off_is_said_once(tmp_path, caplog, monkeypatch) -> None:
+    recorder = Recorder(tmp_path, "call")
+    recorder.message("server", {"type": "session.created"})
+    frame = np.zeros(512, np.float32)
+    recorder.sound(frame, frame)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("soundfile.SoundFile.write", full)
+    for _ in range(3):
+        recorder.sound(frame, frame)
+        recorder.message("server", {"type": "more"})
+    recorder.close()
+    assert len([record for record in caplog.records if "No space left" in record.getMessage()]) == 1
+    assert "more" not in (tmp_path / "call.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
