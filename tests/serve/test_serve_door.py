@@ -221,3 +221,40 @@ async def test_a_wrong_kind_of_value_is_refused_by_the_name_of_its_part(server) 
     assert error["param"] == "session.audio.input.turn_detection.eagerness"
     assert error["message"] == f"{error['param']} is []; expected one of low, medium, auto, high"
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("previous", "code"),
+    [
+        ({}, None),
+        ({"previous_item_id": None}, None),
+        ({"previous_item_id": "root"}, None),
+        ({"previous_item_id": "last"}, None),
+        ({"previous_item_id": "nosuch"}, "item_not_found"),
+        ({"previous_item_id": ""}, "item_not_found"),
+        ({"previous_item_id": "first"}, "unsupported_value"),
+    ],
+)
+async def test_items_can_only_be_appended(server, previous: dict, code: str | None) -> None:
+    client = await server.connect()
+    for name in ("first", "last"):
+        await client.send("conversation.item.create", item={**ITEM, "id": name})
+    await client.send("conversation.item.create", item={**ITEM, "id": "new"}, event_id="mine", **previous)
+    await client.send("session.update", session={})
+    await client.wait("session.updated")
+    errors = [event["error"] for event in client.of("error")]
+    wrong = {"code": code, "param": "previous_item_id", "event_id": "mine"}
+    assert [{key: error[key] for key in wrong} for error in errors] == ([wrong] if code else [])
+    assert all(("only be appended" in error["message"]) == (code == "unsupported_value") for error in errors)
+    added = [event["item"]["id"] for event in client.of("conversation.item.added")]
+    assert added == ["first", "last", *([] if code else ["new"])]
+    await client.close()
+
+
+@pytest.mark.parametrize("value", [10**30, -1])
+async def test_a_position_that_cannot_be_is_told_with_what_can_be(server, value: int) -> None:
+    client = await server.connect()
+    await client.send("conversation.item.truncate", item_id="x", content_index=0, audio_end_ms=value)
+    error = (await client.wait("error"))["error"]
+    assert error["message"] == f"audio_end_ms is {value}; expected a whole number from 0 to {2**53 - 1}"
+    await client.close()

@@ -88,7 +88,7 @@ class Commands:
             self._conversation.emit("output_audio_buffer.cleared", response_id=response.response_id)
 
     def _create_item(self, body: wire.CreateItem) -> None:
-        self._conversation.add_item(body.role, body.text, body.item_id)
+        self._conversation.add_item(body.role, body.text, body.item_id, body.previous)
         if body.role == "user":
             self.inputs.append(ev.Say(body.text, respond=False))
             return
@@ -103,7 +103,8 @@ class Commands:
         sent = self._conversation.sent_samples(body.item_id)
         if samples > sent:
             raise WireError(
-                f"audio_end_ms is {body.audio_end_ms}; item {body.item_id!r} has {sent * 1000 // VOICE_RATE_HZ} ms",
+                f"audio_end_ms is {body.audio_end_ms}; expected 0 to {sent * 1000 // VOICE_RATE_HZ}, "
+                f"which is how much of item {body.item_id!r} was sent",
                 code="invalid_value",
                 param="audio_end_ms",
             )

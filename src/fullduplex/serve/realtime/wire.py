@@ -72,11 +72,12 @@ class ClearOutputBuffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateItem:
-    """A typed contribution: `role` is user or system."""
+    """A typed contribution: `role` is user or system. `previous` None: after whatever is last."""
 
     item_id: str | None
     role: str
     text: str
+    previous: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +260,10 @@ def _create_item(message: Mapping[str, Any]) -> CreateItem:
     item_id = item.get("id")
     if item_id is not None and (not isinstance(item_id, str) or not 0 < len(item_id) <= 64):
         raise WireError("item.id must be 1 to 64 characters", code="invalid_value", param="item.id")
-    previous = message.get("previous_item_id")
-    if previous not in (None, "root") and not isinstance(previous, str):
-        raise WireError("previous_item_id must be a string", code="invalid_type", param="previous_item_id")
-    return CreateItem(item_id=item_id, role=role, text=text)
+    previous: str | None = None
+    if message.get("previous_item_id") not in (None, "root"):
+        previous = _get(message, "previous_item_id", str)
+    return CreateItem(item_id=item_id, role=role, text=text, previous=previous)
 
 
 def _truncate(message: Mapping[str, Any]) -> Truncate:
