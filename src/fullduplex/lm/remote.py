@@ -39,11 +39,9 @@ class RemoteBrain:
             timeout_s: longest wait for a connection, and for each next piece.
 
         Raises:
-            ConfigError: the address is not http(s), or a value cannot be sent.
+            ConfigError: the address is not http(s) or holds a password, or a value cannot be sent.
         """
-        address = urllib.parse.urlsplit(base_url)
-        if address.scheme not in {"http", "https"} or not address.hostname:
-            raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}")
+        address = _address(base_url)
         if not api_key.isascii() or any(character.isspace() for character in api_key):
             raise ConfigError("api_key must be ASCII without white space")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
@@ -156,7 +154,7 @@ class RemoteBrain:
         return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def _where(self) -> str:
-        return f"{self._address.scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
+        return f"{self._address.scheme}://{self._address.netloc}{self._path}"
 
     def _refusal(self, response: http.client.HTTPResponse) -> str:
         text = response.read(_MOST_ERROR_BYTES).decode("utf-8", "replace").strip()
@@ -166,6 +164,23 @@ class RemoteBrain:
             text = text or "no explanation"
         advice = _ADVICE.get(response.status, "see the server's log")
         return f"{self._where()} answered {response.status} {response.reason}: {text}; {advice}"
+
+
+def _address(base_url: str) -> urllib.parse.SplitResult:
+    if "@" in base_url:  # never shown: addresses are, in the log, on the page and in results
+        hidden = base_url.rpartition("@")[2]
+        raise ConfigError(
+            f"base_url must not hold a user or password (it ends in …@{hidden}): it is shown and logged; leave them out, "
+            "and give the server's key as api_key (--brain-api-key, brain_api_key)"
+        )
+    try:
+        address = urllib.parse.urlsplit(base_url)
+        fits = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
+    except ValueError:  # a port or an address in brackets that is none
+        raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}") from None
+    if not fits:
+        raise ConfigError(f"base_url must be like http://host:port/v1, not {base_url!r}")
+    return address
 
 
 @contextmanager
