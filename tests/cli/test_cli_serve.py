@@ -92,6 +92,41 @@ def test_options_that_cannot_be_are_said_before_the_models_are_opened(
     assert told in said.err and "opening the models" not in said.out
 
 
+@pytest.mark.parametrize("option", ["--max-minutes", "--idle-minutes"])
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "0"])
+def test_impossible_lengths_are_said_before_the_models_are_opened(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--port", "0", "--brain", "scripted", option, value]) == 2
+    said = capsys.readouterr()
+    assert "expected a finite number above 0" in said.err and "opening the models" not in said.out
+
+
+@pytest.mark.parametrize("place", ["text.wav", "text.wav/below"])
+def test_a_place_that_takes_no_recordings_is_said_before_the_models_are_opened(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.wav").touch()
+    assert main(["serve", "--port", "0", "--brain", "scripted", "--record", str(tmp_path / place)]) == 2
+    said = capsys.readouterr()
+    assert "cannot be kept in" in said.err and "--record" in said.err and "opening the models" not in said.out
+
+
+def test_a_password_in_the_address_of_the_brain_is_refused_and_shown_nowhere(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("FULLDUPLEX_ASSETS", str(tmp_path))
+    caplog.set_level("DEBUG")
+    options = ["--port", "0", "--voice", "tones", "--brain", "http://alice:hunter2@127.0.0.1:9/v1"]
+    assert main(["serve", *options]) == 2
+    said = capsys.readouterr()
+    assert "--brain-api-key" in said.err
+    assert "hunter2" not in said.out + said.err + caplog.text
+
+
 async def test_a_phone_can_be_given_an_address_over_https(tmp_path: Path) -> None:
     aiohttp = pytest.importorskip("aiohttp")
     pytest.importorskip("cryptography")

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 
 from fakes import FakePorts
 from fullduplex.base.errors import ConfigError
 from fullduplex.serve.gate import ServeConfig
+from fullduplex.serve.record import Recorder
 
 
 async def status_of(server, **options) -> tuple[int, str]:
@@ -281,9 +283,64 @@ async def test_recordings_are_written_when_asked_for(serve_with, tmp_path) -> No
     assert len(list(tmp_path.glob("*.flac"))) == 1
 
 
-@pytest.mark.parametrize("field", ["max_sessions", "idle_s", "max_message_bytes"])
-def test_impossible_limits_are_refused(field: str) -> None:
-    with pytest.raises(ConfigError, match=field):
-        ServeConfig(**{field: 0})
+async def test_a_folder_that_takes_no_recording_keeps_nobody_from_talking(serve_with, tmp_path, caplog) -> None:
+    (tmp_path / "file").touch()
+    async with serve_with(ServeConfig(port=0, record_dir=tmp_path / "file"), FakePorts) as server:
+        client = await server.connect()
+        await client.say("hello there")
+        await client.silence(0.6)
+        await client.wait("response.done")
+        await client.close()
+    assert "a conversation is not recorded" in caplog.text
+
+
+def test_a_recording_that_breaks_off_is_said_once(tmp_path, caplog, monkeypatch) -> None:
+    recorder = Recorder(tmp_path, "call")
+    recorder.message("server", {"type": "session.created"})
+    frame = np.zeros(512, np.float32)
+    recorder.sound(frame, frame)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("soundfile.SoundFile.write", full)
+    for _ in range(3):
+        recorder.sound(frame, frame)
+        recorder.message("server", {"type": "more"})
+    recorder.close()
+    assert len([record for record in caplog.records if "No space left" in record.getMessage()]) == 1
+    assert "more" not in (tmp_path / "call.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["max_sessions", "idle_s", "max_session_s", "max_message_bytes", "send_timeout_s"])
+def test_impossible_limits_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{field} is {value}; expected a finite number above 0"):
+        ServeConfig(**{field: value})
+
+
+def test_an_impossible_port_is_refused() -> None:
     with pytest.raises(ConfigError, match="port"):
         ServeConfig(port=70_000)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Authorization: Bearer \xff\xfe", b"401"),
+        (b"Sec-WebSocket-Protocol: openai-insecure-api-key.\xff", b"401"),
+        (b"Origin: http://[", b"403"),
+        (b"Origin: http://\xff", b"403"),
+        (b"Origin: http://a\r\nHost: [", b"403"),
+        (b"Host: [", b"401"),
+    ],
+)
+async def test_headers_that_are_no_text_or_no_address_are_refused(serve_with, header: bytes, status: bytes) -> None:
+    async with serve_with(ServeConfig(port=0, api_key="sesame"), FakePorts) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.runner.addresses[0][1])
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+        named = b"" if b"Host" in header else b"Host: x\r\n"
+        writer.write(b"GET /v1/realtime HTTP/1.1\r\n" + named + header + b"\r\n" + upgrade + b"\r\n\r\n")
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+        await writer.wait_closed()

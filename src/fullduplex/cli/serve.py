@@ -24,6 +24,7 @@ from fullduplex.serve.address import hosts_of, listen, url
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
 from fullduplex.serve.realtime.settings import Offer
+from fullduplex.serve.record import check_folder
 from fullduplex.serve.tls import fingerprint, self_signed, tls_context
 
 __all__ = ["serve", "talk"]
@@ -155,6 +156,8 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
         idle_s=60 * arguments.idle_minutes,
         record_dir=arguments.record,
     )
+    if network.record_dir is not None:
+        check_folder(network.record_dir)
     tls, about_tls = _encryption(arguments)
     if arguments.host not in ("127.0.0.1", "localhost", "::1"):
         _warn(arguments, encrypted=tls is not None)

@@ -39,7 +39,7 @@ class RemoteBrain:
             timeout_s: longest wait for a connection, and for each next piece.
 
         Raises:
-            ConfigError: the address is not http(s), or a value cannot be sent.
+            ConfigError: the address is not http(s) or holds a password, or a value cannot be sent.
         """
         address = _address(base_url)
         if not api_key.isascii() or " " in api_key or not api_key.isprintable():
@@ -154,7 +154,7 @@ class RemoteBrain:
         return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def _where(self) -> str:
-        return f"{self._address.scheme}://{self._address.netloc.rpartition('@')[2]}{self._path}"
+        return f"{self._address.scheme}://{self._address.netloc}{self._path}"
 
     def _refusal(self, response: http.client.HTTPResponse) -> str:
         text = response.read(_MOST_ERROR_BYTES).decode("utf-8", "replace").strip()
@@ -168,6 +168,12 @@ class RemoteBrain:
 
 def _address(base_url: str) -> urllib.parse.SplitResult:
     """The parts of an address that a request can be sent to. Raises: ConfigError."""
+    if "@" in base_url:  # never shown: addresses are, in the log, on the page and in results
+        hidden = base_url.rpartition("@")[2]
+        raise ConfigError(
+            f"base_url must not hold a user or password (it ends in …@{hidden}): it is shown and logged; leave them out, "
+            "and give the server's key as api_key (--brain-api-key, brain_api_key)"
+        )
     try:
         if " " in base_url or not base_url.isprintable():
             raise ValueError("it holds white space or a control character")

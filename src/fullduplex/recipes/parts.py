@@ -120,7 +120,7 @@ def open_brain(config: PartsConfig) -> Brain:
     name = config.brain
     if name == "scripted":
         return ScriptedBrain()
-    if name.startswith(("http://", "https://")):
+    if name.lower().startswith(("http://", "https://")):
         return open_remote(config)
     if name.endswith(_FILES):
         file = brain_file(name)

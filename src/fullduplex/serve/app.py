@@ -218,9 +218,6 @@ async def _open(house: _House, request: web.Request) -> Link:
 
     def build() -> Worker:
         line = house.make_line(key)
-        recorder = None
-        if config.record_dir is not None:
-            recorder = Recorder(config.record_dir, time.strftime("%Y%m%d-%H%M%S-") + key)
         return Worker(
             Runner(line.session, ThreadLanes(line.run, house.pool, notify=notify)),
             key=key,
@@ -229,7 +226,7 @@ async def _open(house: _House, request: web.Request) -> Link:
             now_s=time.monotonic(),
             config=WorkerConfig(beta=beta),
             echo=line.echo,
-            recorder=recorder,
+            recorder=_recorder(config.record_dir, key),
         )
 
     try:
@@ -248,6 +245,17 @@ async def _open(house: _House, request: web.Request) -> Link:
         send_timeout_s=config.send_timeout_s,
     )
     return Link(wire, request.transport, worker, wake, house.steps, limits)
+
+
+def _recorder(folder: Path | None, key: str) -> Recorder | None:
+    """None where none is wanted, or none can be had: that keeps nobody from talking."""
+    if folder is None:
+        return None
+    try:
+        return Recorder(folder, time.strftime("%Y%m%d-%H%M%S-") + key)
+    except FullduplexError as error:
+        _LOG.error("a conversation is not recorded: %s", error)
+        return None
 
 
 async def _shut_down(app: web.Application) -> None:

@@ -1,6 +1,7 @@
 """Who may come in: keys, origins and numbers."""
 
 import hmac
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from fullduplex.base.errors import ConfigError
 __all__ = ["Refused", "ServeConfig", "check_key", "check_origin"]
 
 _KEY_PROTOCOL = "openai-insecure-api-key."
+_LIMITS = ("max_sessions", "max_message_bytes", "max_session_s", "idle_s", "max_outbox_bytes", "send_timeout_s")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -38,9 +40,10 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; expected 0 (any free port) to 65535")
-        for name in ("max_sessions", "max_message_bytes", "max_session_s", "idle_s", "max_outbox_bytes"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0")
+        for name in _LIMITS:
+            value: float = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} is {value}; expected a finite number above 0")
 
 
 class Refused(Exception):
@@ -64,7 +67,7 @@ def check_key(headers: Mapping[str, str], api_key: str) -> None:
     for protocol in headers.get("Sec-WebSocket-Protocol", "").split(","):
         if protocol.strip().startswith(_KEY_PROTOCOL):
             given = protocol.strip().removeprefix(_KEY_PROTOCOL)
-    if not hmac.compare_digest(given.encode(), api_key.encode()):
+    if not hmac.compare_digest(_bytes(given), _bytes(api_key)):
         raise Refused(
             401,
             "invalid_api_key",
@@ -86,9 +89,23 @@ def check_origin(headers: Mapping[str, str], config: ServeConfig) -> None:
     if origin is None or origin in config.allowed_origins:
         return
     host = headers.get("Host", "")
-    called = urlsplit(f"//{host}").hostname or ""
-    page = urlsplit(origin)
-    same = page.netloc == host and (config.host not in _LOOPBACK or called in _LOOPBACK)
-    if same or page.hostname in _LOOPBACK:
+    address, name = _place(origin)
+    _, called = _place(f"//{host}")
+    same = bool(name) and address == host and (config.host not in _LOOPBACK or called in _LOOPBACK)
+    if same or name in _LOOPBACK:
         return
     raise Refused(403, "origin_not_allowed", f"pages of {origin[:200]!r} may not connect; see allowed_origins")
+
+
+def _bytes(key: str) -> bytes:
+    """As it was sent: what is not UTF-8 in a header or on the command line comes as half surrogate pairs."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _place(address: str) -> tuple[str, str]:
+    """Name and port, and the name alone, of an address; empty where it is none."""
+    try:
+        parts = urlsplit(address)
+        return parts.netloc, parts.hostname or ""
+    except ValueError:
+        return "", ""

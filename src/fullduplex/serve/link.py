@@ -1,7 +1,6 @@
 """One WebSocket: messages from it to the worker, the worker's messages to it, and every way in which it may end."""
 
 import asyncio
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -112,11 +111,8 @@ class Link:
     async def _receive(self) -> None:
         async for message in self.socket:
             self._heard_s = time.monotonic()
-            if message.type == WSMsgType.TEXT:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 self.worker.offer(message.data, self._heard_s)
-            elif message.type == WSMsgType.BINARY:
-                refused = json.dumps({"type": "binary message"})  # by name, like any unknown event
-                self.worker.offer(refused, self._heard_s)
             else:
                 break
             self._wake.set()
@@ -169,6 +165,10 @@ class Link:
                 return
             except (ConnectionError, RuntimeError):
                 self._end("client", 0, "")
+                return
+            except Exception:  # noqa: BLE001 - a connection that can say nothing more is ended, not kept mute
+                _LOG.exception("a message could not be sent")
+                self._end("internal_error", _INTERNAL, "the conversation failed on the server")
                 return
             self._outbox_bytes -= len(text)
             self._outbox.task_done()

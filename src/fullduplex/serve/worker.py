@@ -8,7 +8,6 @@ import json
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 
@@ -24,8 +23,8 @@ from fullduplex.serve.playhead import Playhead
 from fullduplex.serve.realtime import wire
 from fullduplex.serve.realtime.commands import Commands
 from fullduplex.serve.realtime.conversation import Conversation, beta_name
+from fullduplex.serve.realtime.door import WireError, encodable, parsed
 from fullduplex.serve.realtime.settings import Offer, initial
-from fullduplex.serve.realtime.wire import WireError
 from fullduplex.serve.record import Recorder
 
 __all__ = ["Worker", "WorkerConfig"]
@@ -69,15 +68,15 @@ class Worker:
         self._playhead = Playhead()
         self._commands = Commands(runner, self._conversation, self._playhead)
         self._intake = Intake(self._config.intake, now_s)
-        self._inbox: deque[tuple[str, float]] = deque()
+        self._inbox: deque[tuple[str | bytes, float]] = deque()
         self._inbox_bytes = 0
         self._lost = 0
         self._conversation.hello()
 
     # --- on the event loop --------------------------------------------------------------------------------------------
 
-    def offer(self, text: str, now_s: float) -> None:
-        """A message has come."""
+    def offer(self, text: str | bytes, now_s: float) -> None:
+        """A message has come, in a text frame or a binary one."""
         self._inbox.append((text, now_s))
         self._inbox_bytes += len(text)
 
@@ -132,35 +131,42 @@ class Worker:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _message(self, text: str, came_s: float, now_s: float) -> None:
-        event_id: str | None = None
+    def _message(self, text: str | bytes, came_s: float, now_s: float) -> None:
         try:
             event = wire.decode(text)
-            event_id = event.event_id
-            if isinstance(event.body, wire.Append):
-                self._sound(event.body, came_s)
-                return
-            self._note(text)
-            self._frames(now_s, self._intake.waiting)
-            self._commands.obey(event.body)
-            if isinstance(event.body, wire.ClearInputBuffer):
-                self._intake.clear()
-            if self._commands.waits:
-                self._commands.waits = False
-                self._intake.tempo.now(now_s)
         except WireError as error:
             self._note(text[:2000])
-            self._conversation.refuse(error, error.event_id or event_id)
+            self._conversation.refuse(error, error.event_id)
+            return
+        try:
+            if isinstance(event.body, wire.Append):
+                self._sound(event.body, came_s)
+            else:
+                self._note(text)
+                self._obey(event, now_s)
+        except WireError as error:
+            if isinstance(event.body, wire.Append):
+                self._note(text)
+                error.param = "fullduplex" if error.param == "type" else f"fullduplex.{error.param}"
+            self._conversation.refuse(error, error.event_id or event.event_id)
 
-    def _note(self, text: str) -> None:
+    def _obey(self, event: wire.ClientEvent, now_s: float) -> None:
+        self._frames(now_s, self._intake.waiting)
+        self._commands.obey(event.body, event.event_id)
+        if isinstance(event.body, wire.ClearInputBuffer):
+            self._intake.clear()
+        if self._commands.waits:
+            self._commands.waits = False
+            self._intake.tempo.now(now_s)
+
+    def _note(self, text: str | bytes) -> None:
         if self._recorder is None:
             return
         try:
-            message: Any = json.loads(text)
-        except ValueError:
-            message = None
-        plain = cast("dict[str, Any]", message) if isinstance(message, dict) else {"raw": text}
-        self._recorder.message("client", plain)
+            message = parsed(text)
+        except WireError:
+            message = {"raw": text if isinstance(text, str) else repr(text)}
+        self._recorder.message("client", message)
 
     def _sound(self, body: wire.Append, came_s: float) -> None:
         near = pcm_from_pcm16(body.audio)
@@ -249,5 +255,5 @@ class Worker:
                 self._recorder.message("server", message)
             named = beta_name(message) if self._config.beta else message
             if named is not None:
-                out.append(json.dumps(named, ensure_ascii=False, separators=(",", ":")))
+                out.append(encodable(json.dumps(named, ensure_ascii=False, separators=(",", ":"))))
         return out

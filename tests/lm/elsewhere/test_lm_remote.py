@@ -139,6 +139,8 @@ def test_no_server_at_all() -> None:
         ("http://x/v1\0", "m", "", 1.0),
         ("http://x/v1\n", "m", "", 1.0),
         ("http://x/\u00e9/v1", "m", "", 1.0),
+        ("http://[", "m", "", 1.0),
+        ("http://x:99999/v1", "m", "", 1.0),
         ("http://x/v1", "m", "a\nb", 1.0),
         ("http://x/v1", "m", "a\0b", 1.0),
         ("http://x/v1", "m", "", 0.0),
@@ -148,6 +150,16 @@ def test_no_server_at_all() -> None:
 def test_bad_settings_are_refused(address: str, model: str, api_key: str, timeout_s: float) -> None:
     with pytest.raises(ConfigError, match=r"must be"):
         RemoteBrain(address, model, api_key, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://alice:hunter2@x/v1", "http://alice:hunter2@/v1", "https://hunter2@x:1/v1", "HTTP://alice:hunter2@x"],
+)
+def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(ConfigError, match="--brain-api-key") as caught:
+        RemoteBrain(address, "m")
+    assert "hunter2" not in str(caught.value) and "alice" not in str(caught.value)
 
 
 def test_an_empty_prompt_and_no_model_are_refused() -> None:

@@ -13,8 +13,8 @@ from fullduplex.recipes.runner import Runner
 from fullduplex.serve.playhead import Playhead
 from fullduplex.serve.realtime import wire
 from fullduplex.serve.realtime.conversation import Conversation
+from fullduplex.serve.realtime.door import WireError, shown
 from fullduplex.serve.realtime.settings import Refusal, Settings, configured, updated
-from fullduplex.serve.realtime.wire import WireError
 
 __all__ = ["Commands"]
 
@@ -27,6 +27,7 @@ class Commands:
     def __init__(self, runner: Runner, conversation: Conversation, playhead: Playhead) -> None:
         self.inputs: list[ev.Input] = []
         self.waits = False  # the client has asked for something and may send no more sound until it comes
+        self._event_id: str | None = None
         self._runner = runner
         self._base: Session = runner.session
         self._conversation = conversation
@@ -45,12 +46,13 @@ class Commands:
             wire.Mark: self._played,
         }
 
-    def obey(self, body: wire.Body) -> None:
-        """One message that is not sound.
+    def obey(self, body: wire.Body, event_id: str | None = None) -> None:
+        """One message that is not sound; `event_id` is what the client calls it.
 
         Raises:
             WireError: it cannot be done now, or not here.
         """
+        self._event_id = event_id
         self._handlers[type(body)](body)
 
     def take_inputs(self) -> tuple[ev.Input, ...]:
@@ -86,7 +88,7 @@ class Commands:
             self._conversation.emit("output_audio_buffer.cleared", response_id=response.response_id)
 
     def _create_item(self, body: wire.CreateItem) -> None:
-        self._conversation.add_item(body.role, body.text, body.item_id)
+        self._conversation.add_item(body.role, body.text, body.item_id, body.previous)
         if body.role == "user":
             self.inputs.append(ev.Say(body.text, respond=False))
             return
@@ -101,7 +103,8 @@ class Commands:
         sent = self._conversation.sent_samples(body.item_id)
         if samples > sent:
             raise WireError(
-                f"audio_end_ms is {body.audio_end_ms}; item {body.item_id!r} has {sent * 1000 // VOICE_RATE_HZ} ms",
+                f"audio_end_ms is {body.audio_end_ms}; expected 0 to {sent * 1000 // VOICE_RATE_HZ}, "
+                f"which is how much of item {body.item_id!r} was sent",
                 code="invalid_value",
                 param="audio_end_ms",
             )
@@ -159,7 +162,7 @@ class Commands:
         self._runner.session = configured(self._base, after)
         self._conversation.session_updated(after)
         for refusal in refusals:
-            self._conversation.refuse(refusal)
+            self._conversation.refuse(refusal, self._event_id)
 
 
 def _response_params(params: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
@@ -188,7 +191,11 @@ def _response_params(params: dict[str, Any], settings: Settings) -> dict[str, An
         if key == "metadata":
             continue
         if key not in same:
-            raise WireError(f"unknown parameter 'response.{key}'", code="unknown_parameter", param=f"response.{key}")
+            raise WireError(
+                f"unknown parameter {shown(f'response.{key}')}",
+                code="unknown_parameter",
+                param=f"response.{key[:80]}",
+            )
         if value not in same[key]:
             raise WireError(
                 f"response.{key} cannot differ for one response here; set it with session.update",

@@ -13,8 +13,8 @@ from fullduplex.base.units import FRAME_S, VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue.history import History
 from fullduplex.numerics.signal import pcm16_from_float
+from fullduplex.serve.realtime.door import WireError, shown
 from fullduplex.serve.realtime.settings import Refusal, Settings, described
-from fullduplex.serve.realtime.wire import WireError
 
 __all__ = ["Conversation", "Message", "beta_name"]
 
@@ -122,10 +122,10 @@ class Conversation:
         """How much sound of this item the client has been sent."""
         return self._item(item_id).sent_samples
 
-    def _item(self, item_id: str) -> _Item:
+    def _item(self, item_id: str, param: str = "item_id") -> _Item:
         item = self._items.get(item_id)
         if item is None:
-            raise WireError(f"there is no item {item_id[:80]!r}", code="item_not_found", param="item_id")
+            raise WireError(f"{param}: there is no item {shown(item_id)}", code="item_not_found", param=param)
         return item
 
     def _spoken_item(self, utterance: int) -> str | None:
@@ -174,12 +174,19 @@ class Conversation:
 
     # --- what the client did ------------------------------------------------------------------------------------------
 
-    def add_item(self, role: str, text: str, item_id: str | None) -> None:
-        """A typed item.
+    def add_item(self, role: str, text: str, item_id: str | None, previous: str | None = None) -> None:
+        """A typed item, at the end of the conversation; `previous`, if given, must be the last one there.
 
         Raises:
-            WireError: the id is taken.
+            WireError: the id is taken, or the item would not come last.
         """
+        if previous is not None and self._item(previous, "previous_item_id").item_id != next(reversed(self._items)):
+            raise WireError(
+                f"previous_item_id is {previous!r}, which is not the last item; items can only be appended here: "
+                f"leave it out, or name {next(reversed(self._items))!r}",
+                code="unsupported_value",
+                param="previous_item_id",
+            )
         if item_id is not None and item_id in self._items:
             raise WireError(f"there is an item {item_id!r} already", code="item_exists", param="item.id")
         self._add(_Item(item_id or self._new_id("item"), role, text, "completed", "input_text"))

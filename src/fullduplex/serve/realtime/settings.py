@@ -10,12 +10,14 @@ from typing import Any, Literal, cast
 from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.dialogue.policies.turns import TurnsPolicy
 from fullduplex.dialogue.session import Session
+from fullduplex.serve.realtime.door import shown
 
 __all__ = ["Offer", "Refusal", "Settings", "TurnDetection", "configured", "described", "initial", "updated"]
 
 # Applications name one of these without meaning it; the voice that speaks is said in session.updated.
 _FOREIGN_VOICES = ("alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse")
 _EAGERNESS = {"low": (0.75, 4.0), "medium": None, "auto": None, "high": (0.35, 1.2)}  # threshold, longest silence in s
+_MOST_NAME = 80  # characters of an unknown name, in a message
 _BETA = {
     "modalities": "output_modalities",
     "voice": "audio.output.voice",
@@ -77,9 +79,12 @@ class Settings:
 
 
 class _Refused(Exception):
-    def __init__(self, message: str, code: str = "invalid_value") -> None:
+    """`part` names what of a field was wrong, where it has parts."""
+
+    def __init__(self, message: str, code: str = "invalid_value", part: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.part = part
 
 
 def initial(session: Session, offer: Offer) -> Settings:
@@ -100,27 +105,27 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _between(value: object, low: float, high: float) -> float:
+def _between(value: object, low: float, high: float, part: str = "") -> float:
     if not _is_number(value) or not low <= cast("float", value) <= high:
-        raise _Refused(f"is {value!r}; expected a number from {low:g} to {high:g}")
+        raise _Refused(f"is {shown(value)}; expected a number from {low:g} to {high:g}", part=part)
     return float(cast("float", value))
 
 
-def _flag(value: object) -> bool:
+def _flag(value: object, part: str) -> bool:
     if not isinstance(value, bool):
-        raise _Refused(f"is {value!r}; expected true or false")
+        raise _Refused(f"is {shown(value)}; expected true or false", part=part)
     return value
 
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _Refused(f"is {value!r}; expected an object")
+        raise _Refused(f"is {shown(value)}; expected an object")
     return cast("dict[str, Any]", value)
 
 
 def _session_type(settings: Settings, value: object) -> Settings:
     if value != "realtime":
-        raise _Refused(f"is {value!r}; this server has sessions of type realtime")
+        raise _Refused(f"is {shown(value)}; this server has sessions of type realtime")
     return settings
 
 
@@ -132,13 +137,13 @@ def _instructions(settings: Settings, value: object) -> Settings:
 
 def _model(settings: Settings, value: object) -> Settings:
     if not isinstance(value, str):
-        raise _Refused(f"is {value!r}; expected a name")
+        raise _Refused(f"is {shown(value)}; expected a name")
     return settings  # the server has one model; its name is said in session.updated
 
 
 def _modalities(settings: Settings, value: object) -> Settings:
     if value not in (["audio"], ["text"]):
-        raise _Refused(f'is {value!r}; expected ["audio"] (with its transcript) or ["text"]')
+        raise _Refused(f'is {shown(value)}; expected ["audio"] (with its transcript) or ["text"]')
     return replace(settings, modality="audio" if value == ["audio"] else "text")
 
 
@@ -146,7 +151,7 @@ def _max_tokens(settings: Settings, value: object) -> Settings:
     if value == "inf":
         return replace(settings, max_output_tokens=None)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 4096:
-        raise _Refused(f'is {value!r}; expected 1 to 4096 or "inf"')
+        raise _Refused(f'is {shown(value)}; expected 1 to 4096 or "inf"')
     return replace(settings, max_output_tokens=value)
 
 
@@ -160,7 +165,7 @@ def _format(settings: Settings, value: object) -> Settings:
     wanted = _mapping(value)
     if wanted.get("type", "audio/pcm") != "audio/pcm" or wanted.get("rate", VOICE_RATE_HZ) != VOICE_RATE_HZ:
         raise _Refused(
-            f'is {value!r}; this server speaks {{"type": "audio/pcm", "rate": {VOICE_RATE_HZ}}} only',
+            f'is {shown(value)}; this server speaks {{"type": "audio/pcm", "rate": {VOICE_RATE_HZ}}} only',
             "unsupported_format",
         )
     return settings
@@ -170,12 +175,12 @@ def _voice(settings: Settings, value: object) -> Settings:
     name = cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else value
     if name is None or name == settings.voice or name in _FOREIGN_VOICES:
         return settings
-    raise _Refused(f"is {value!r}; this server has one voice: {settings.voice!r}")
+    raise _Refused(f"is {shown(name)}; this server has one voice: {settings.voice!r}")
 
 
 def _speed(settings: Settings, value: object) -> Settings:
-    if value not in (None, 1, 1.0):
-        raise _Refused(f"is {value!r}; this server speaks at speed 1", "unsupported_value")
+    if value is not None and (not _is_number(value) or value != 1):
+        raise _Refused(f"is {shown(value)}; this server speaks at speed 1", "unsupported_value")
     return settings
 
 
@@ -184,7 +189,7 @@ def _transcription(settings: Settings, value: object) -> Settings:
         return replace(settings, transcribe=False)
     language = _mapping(value).get("language")
     if language not in (None, "", "en"):
-        raise _Refused(f"asks for language {language!r}; this server understands 'en'", "unsupported_value")
+        raise _Refused(f"is {shown(language)}; this server understands 'en'", "unsupported_value", "language")
     return replace(settings, transcribe=True)
 
 
@@ -194,37 +199,39 @@ def _turn_detection(settings: Settings, value: object) -> Settings:
     wanted = {key: each for key, each in _mapping(value).items() if each is not None}
     kind = wanted.pop("type", None)
     if kind not in ("server_vad", "semantic_vad"):
-        raise _Refused(f"has type {kind!r}; expected server_vad, semantic_vad, or null for push-to-talk")
+        raise _Refused(f"is {shown(kind)}; expected server_vad or semantic_vad, or null for push-to-talk", part="type")
     if wanted.pop("interrupt_response", True) is not True:
-        raise _Refused("asks not to be interrupted; this server always listens while it speaks", "unsupported_value")
-    turn = TurnDetection(kind=kind, create_response=_flag(wanted.pop("create_response", True)))
+        told = "must be true; this server always listens while it speaks"
+        raise _Refused(told, "unsupported_value", "interrupt_response")
+    turn = TurnDetection(kind=kind, create_response=_flag(wanted.pop("create_response", True), "create_response"))
     if kind == "server_vad":
-        turn = replace(
-            turn,
-            threshold=_between(wanted.pop("threshold", 0.5), 0.0, 1.0),
-            silence_ms=round(_between(wanted.pop("silence_duration_ms", 500), 100, 10_000)),
-        )
-        _between(wanted.pop("prefix_padding_ms", 300), 0, 10_000)  # the core keeps its own pre-roll
+        silence_ms = _between(wanted.pop("silence_duration_ms", 500), 100, 10_000, "silence_duration_ms")
+        threshold = _between(wanted.pop("threshold", 0.5), 0.0, 1.0, "threshold")
+        turn = replace(turn, threshold=threshold, silence_ms=round(silence_ms))
+        # The core keeps its own pre-roll.
+        _between(wanted.pop("prefix_padding_ms", 300), 0, 10_000, "prefix_padding_ms")
     else:
         eagerness = wanted.pop("eagerness", "auto")
-        if eagerness not in _EAGERNESS:
-            raise _Refused(f"has eagerness {eagerness!r}; expected one of {', '.join(_EAGERNESS)}")
+        if not isinstance(eagerness, str) or eagerness not in _EAGERNESS:
+            raise _Refused(f"is {shown(eagerness)}; expected one of {', '.join(_EAGERNESS)}", part="eagerness")
         turn = replace(turn, eagerness=eagerness)
-    if wanted:
-        raise _Refused(f"has {', '.join(map(repr, wanted))}, which {kind} does not have here", "unsupported_value")
+    for name in wanted:
+        raise _Refused(f"is not something that {kind} has here", "unsupported_value", name)
     return replace(settings, turn=turn)
 
 
 def _extension(settings: Settings, value: object) -> Settings:
     for key, each in _mapping(value).items():
         if key == "playback_acks":
-            settings = replace(settings, playback_acks=_flag(each))
+            settings = replace(settings, playback_acks=_flag(each, key))
         elif key == "echo_cancellation":
-            settings = replace(settings, echo=_flag(each))
+            settings = replace(settings, echo=_flag(each, key))
         elif key == "vad_threshold":
-            settings = replace(settings, vad_threshold=None if each is None else _between(each, 0.05, 0.95))
-        elif key != "temperature":
-            raise _Refused(f"has {key!r}; known: playback_acks, echo_cancellation, vad_threshold", "unknown_parameter")
+            threshold = None if each is None else _between(each, 0.05, 0.95, key)
+            settings = replace(settings, vad_threshold=threshold)
+        elif key != "temperature":  # which session.updated tells here
+            known = "playback_acks, echo_cancellation, vad_threshold"
+            raise _Refused(f"is not known; known here: {known}", "unknown_parameter", key)
     return settings
 
 
@@ -287,11 +294,12 @@ def updated(settings: Settings, session: Mapping[str, Any], *, where: str = "") 
             try:
                 settings = _FIELDS[path](settings, value)
             except _Refused as error:
-                refusals.append(Refusal(f"session.{path}", error.code, f"session.{path} {error}"))
+                param = f"session.{path}" + (f".{error.part[:_MOST_NAME]}" if error.part else "")
+                refusals.append(Refusal(param, error.code, f"{param} {error}"))
         else:
             hint = f"; its name is session.{_BETA[path]} now" if path in _BETA else ""
-            message = f"unknown parameter 'session.{path}'{hint}"
-            refusals.append(Refusal(f"session.{path}", "unknown_parameter", message))
+            param = f"session.{path[:_MOST_NAME]}"
+            refusals.append(Refusal(param, "unknown_parameter", f"unknown parameter {param!r}{hint}"))
     return settings, refusals
 
 

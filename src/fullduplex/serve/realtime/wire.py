@@ -7,12 +7,11 @@ loudspeaker has come. A message that is wrong raises `WireError`, which becomes 
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fullduplex.base.errors import FormatError
+from fullduplex.serve.realtime.door import MAX_ID_CHARACTERS, WireError, parsed, shown
 
 __all__ = [
     "Append",
@@ -32,18 +31,8 @@ __all__ = [
     "decode",
 ]
 
-_MAX_ID_CHARACTERS = 512
 _MAX_TEXT_CHARACTERS = 20_000
-
-
-class WireError(FormatError):
-    """A message that cannot be obeyed. `code` and `param` are the protocol's; `event_id` is the client's."""
-
-    def __init__(self, message: str, *, code: str, param: str | None = None, event_id: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.param = param
-        self.event_id = event_id
+_MOST = 2**53 - 1  # the largest number that every reader of JSON keeps exactly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +72,12 @@ class ClearOutputBuffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateItem:
-    """A typed contribution: `role` is user or system."""
+    """A typed contribution: `role` is user or system. `previous` None: after whatever is last."""
 
     item_id: str | None
     role: str
     text: str
+    previous: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +162,12 @@ def _get(message: Mapping[str, Any], name: str, kind: type, *, where: str = "") 
 
 def _natural(message: Mapping[str, Any], name: str, *, where: str = "") -> int:
     value: int = _get(message, name, int, where=where)
-    if not 0 <= value < 2**53:
-        raise WireError(f"{where}{name} is {value}; expected 0 or more", code="invalid_value", param=where + name)
+    if not 0 <= value <= _MOST:
+        raise WireError(
+            f"{where}{name} is {shown(value)}; expected a whole number from 0 to {_MOST}",
+            code="invalid_value",
+            param=where + name,
+        )
     return value
 
 
@@ -181,9 +175,9 @@ def _only(message: Mapping[str, Any], known: tuple[str, ...], *, where: str = ""
     for name in message:
         if name not in known:
             raise WireError(
-                f"unknown parameter {where + str(name)!r}; known here: {', '.join(known) or 'none'}",
+                f"unknown parameter {shown(where + name)}; known here: {', '.join(known) or 'none'}",
                 code="unknown_parameter",
-                param=where + str(name),
+                param=(where + name)[:MAX_ID_CHARACTERS],
             )
 
 
@@ -227,7 +221,7 @@ def _item_text(content: list[Any]) -> str:
         kind: str = _get(part, "type", str, where=where)
         if kind != "input_text":
             raise WireError(
-                f"{where}type is {kind!r}; this server takes input_text here and sound through "
+                f"{where}type is {shown(kind)}; this server takes input_text here and sound through "
                 "input_audio_buffer.append",
                 code="unsupported_content",
                 param=where + "type",
@@ -242,7 +236,7 @@ def _create_item(message: Mapping[str, Any]) -> CreateItem:
     kind: str = _get(item, "type", str, where="item.")
     if kind != "message":
         raise WireError(
-            f"item.type is {kind!r}; this server has no tools, it takes messages",
+            f"item.type is {shown(kind)}; this server has no tools, it takes messages",
             code="unsupported_item",
             param="item.type",
         )
@@ -250,7 +244,7 @@ def _create_item(message: Mapping[str, Any]) -> CreateItem:
     role: str = _get(item, "role", str, where="item.")
     if role not in ("user", "system"):
         raise WireError(
-            f"item.role is {role!r}; expected user or system: what the machine said is known here",
+            f"item.role is {shown(role)}; expected user or system: what the machine said is known here",
             code="unsupported_item",
             param="item.role",
         )
@@ -266,10 +260,10 @@ def _create_item(message: Mapping[str, Any]) -> CreateItem:
     item_id = item.get("id")
     if item_id is not None and (not isinstance(item_id, str) or not 0 < len(item_id) <= 64):
         raise WireError("item.id must be 1 to 64 characters", code="invalid_value", param="item.id")
-    previous = message.get("previous_item_id")
-    if previous not in (None, "root") and not isinstance(previous, str):
-        raise WireError("previous_item_id must be a string", code="invalid_type", param="previous_item_id")
-    return CreateItem(item_id=item_id, role=role, text=text)
+    previous: str | None = None
+    if message.get("previous_item_id") not in (None, "root"):
+        previous = _get(message, "previous_item_id", str)
+    return CreateItem(item_id=item_id, role=role, text=text, previous=previous)
 
 
 def _truncate(message: Mapping[str, Any]) -> Truncate:
@@ -332,23 +326,17 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Body]] = {
 }
 
 
-def decode(text: str) -> ClientEvent:
+def decode(text: str | bytes) -> ClientEvent:
     """One message.
 
     Raises:
-        WireError: not JSON, not an object, an unknown type or field, a field of the wrong type or value.
+        WireError: not text, not JSON, not an object, an unknown type or field, a field of the wrong type or value.
     """
-    try:
-        loaded = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"the message is not JSON: {str(error)[:200]}", code="invalid_json") from error
-    if not isinstance(loaded, dict):
-        raise WireError(f"the message is a {type(loaded).__name__}; expected an object", code="invalid_json")
-    message = cast("dict[str, Any]", loaded)
+    message = parsed(text)
     event_id = message.pop("event_id", None)
-    if event_id is not None and (not isinstance(event_id, str) or len(event_id) > _MAX_ID_CHARACTERS):
+    if event_id is not None and (not isinstance(event_id, str) or len(event_id) > MAX_ID_CHARACTERS):
         raise WireError(
-            f"event_id must be a string of at most {_MAX_ID_CHARACTERS} characters",
+            f"event_id must be a string of at most {MAX_ID_CHARACTERS} characters",
             code="invalid_value",
             param="event_id",
         )
@@ -358,7 +346,7 @@ def decode(text: str) -> ClientEvent:
     reader = _READERS.get(kind)
     if reader is None:
         raise WireError(
-            f"no client event is called {kind[:80]!r}; known: {', '.join(_READERS)}",
+            f"no client event is called {shown(kind)}; known: {', '.join(_READERS)}",
             code="invalid_event_type",
             param="type",
             event_id=event_id,
