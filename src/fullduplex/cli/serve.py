@@ -19,7 +19,7 @@ from fullduplex.cli.arguments import add_logging, add_parts, parts_from, start_l
 from fullduplex.cli.assets import Meter
 from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.recipes.parts import BRAINS, open_parts
-from fullduplex.recipes.talk import POLICIES, TalkConfig, make_echo, make_pool, make_ports, make_session
+from fullduplex.recipes.talk import ECHOES, POLICIES, TalkConfig, make_echo, make_pool, make_ports, make_session
 from fullduplex.serve.address import hosts_of, listen, url
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
@@ -57,6 +57,9 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--policy", default="turns", choices=POLICIES, help="who speaks when (default: turns)")
     parser.add_argument(
         "--slice", type=float, default=1.0, metavar="S", help="slice length of the tdm policy, 0.32-2 s"
+    )
+    parser.add_argument(
+        "--aec", default="own", choices=ECHOES, help="what removes the machine's own sound (default: own; see the page)"
     )
     parser.add_argument("--instructions", default="", metavar="TEXT", help="the system message")
     parser.add_argument("--memory", type=int, default=320, metavar="WORDS", help="how much the brain is shown (320)")
@@ -194,8 +197,10 @@ def _open(
     parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
 
     def make_line(key: str) -> Line:
-        return Line(session=make_session(parts, config), run=make_ports(parts, key=key).run, echo=make_echo())
+        return Line(
+            session=make_session(parts, config), run=make_ports(parts, key=key).run, echo=make_echo(kind=arguments.aec)
+        )
 
     chosen = parts.chosen
     offer = Offer(model=chosen["brain"], voice=chosen["voice"], recogniser=chosen["recogniser"])
-    return make_app(network, make_line, make_pool(parts), offer=offer), dict(chosen)
+    return make_app(network, make_line, make_pool(parts), offer=offer), {**chosen, "echo": arguments.aec}
