@@ -83,6 +83,18 @@ def test_hums_and_noises_are_waited_for_and_then_ignored(text: str) -> None:
     assert judge_overlap(heard(text, speech_s=0.3, silence_s=0.4), OVERLAP, machine_asked=False) is Verdict.IGNORE
 
 
+@pytest.mark.parametrize(
+    ("text", "silence_s", "verdict"),
+    [
+        ("mm-hm", 0.25, Verdict.IGNORE),
+        ("excell", 0.25, Verdict.WAIT),  # "Actually, …", misheard: he may go on
+        ("excell", 0.36, Verdict.IGNORE),
+    ],
+)
+def test_after_an_odd_word_the_machine_waits_a_little_longer(text: str, silence_s: float, verdict: Verdict) -> None:
+    assert judge_overlap(heard(text, speech_s=0.5, silence_s=silence_s), OVERLAP, machine_asked=False) is verdict
+
+
 def test_yes_answers_a_question_of_the_machine() -> None:
     hearing = heard("yes", speech_s=0.3, silence_s=0.4)
     assert judge_overlap(hearing, OVERLAP, machine_asked=True) is Verdict.INTERRUPT

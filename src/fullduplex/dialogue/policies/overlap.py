@@ -28,7 +28,8 @@ class OverlapConfig:
     While the user still speaks: a stop word, or `min_words` content words that two readings agree on and `min_speech_s` of
     speech, take the floor. Waiting costs nothing that can be heard: the machine is silent already.
     After a pause of `pause_s`: content words take it if they took longer than `short_s` to say or hold a stop word or a
-    question word; anything shorter is a back-channel that the recogniser misheard ("mm-hm" comes out as "meow").
+    question word; anything shorter is a back-channel that the recogniser misheard ("mm-hm" comes out as "meow"), or a first
+    word that it misheard ("Actually, …"), so the machine goes on only after `unsure_pause_s`.
     A sound without words is noise after `wordless_s` of silence. Whoever speaks for `long_speech_s` wants the floor.
     """
 
@@ -36,6 +37,7 @@ class OverlapConfig:
     min_speech_s: float = 0.9
     short_s: float = 0.8
     pause_s: float = 0.19
+    unsure_pause_s: float = 0.35
     wordless_s: float = 0.22
     long_speech_s: float = 2.2
     lexicon: Lexicon = DEFAULT_LEXICON
@@ -54,8 +56,9 @@ def judge_overlap(hearing: Hearing, config: OverlapConfig, *, machine_asked: boo
     if len(agreed) >= config.min_words and hearing.speech_s >= config.min_speech_s:
         return Verdict.INTERRUPT
     if hearing.settled and hearing.silence_s >= config.pause_s:
-        wanted = machine_asked or (words and hearing.speech_s > config.short_s)
-        return Verdict.INTERRUPT if wanted else Verdict.IGNORE
+        if machine_asked or (words and hearing.speech_s > config.short_s):
+            return Verdict.INTERRUPT
+        return Verdict.WAIT if words and hearing.silence_s < config.unsure_pause_s else Verdict.IGNORE
     return Verdict.INTERRUPT if words and hearing.speech_s >= config.long_speech_s else Verdict.WAIT
 
 
