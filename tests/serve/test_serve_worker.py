@@ -338,3 +338,39 @@ def test_a_closed_worker_has_closed_its_session() -> None:
     assert desk.floor == "closed"
     desk.wait(1.0)
     assert desk.floor == "closed"
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -5.0, -3600.0])
+@pytest.mark.parametrize("when", ["idle", "listening", "speaking"])
+def test_a_clock_that_jumps_loses_no_word_and_makes_up_no_silence(jump_s: float, when: str) -> None:
+    desk = Desk(FakePorts({"count": LONG, "hello there": "good morning"}))
+    if when == "speaking":
+        desk.say("count")
+        desk.quiet(1.0)
+    elif when == "listening":
+        desk.say("hello")
+    assert desk.floor == when
+    frames = desk.runner.state.frame_index
+    desk.now_s += jump_s
+    desk.turn()
+    assert (desk.runner.state.frame_index - frames) * FRAME_S < 2.0
+    if when == "speaking":
+        desk.say("no stop it")
+    desk.quiet(3.0)
+    desk.say("hello there")
+    desk.quiet(3.0)
+    assert desk.items()[-2:] == [("user", "hello there"), ("assistant", "good morning")]
+
+
+def test_a_rate_that_changes_in_mid_stream_is_refused_and_the_stream_goes_on() -> None:
+    desk = Desk(FakePorts({"hello there": "good morning"}))
+    sound = say("hello there", rate_hz=VOICE_RATE_HZ)
+    desk.stream(sound[: sound.size // 2])
+    other = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}}
+    desk.send("session.update", session={"type": "realtime", **other})
+    desk.turn()
+    (error,) = desk.of("error")
+    assert "16000" in error["error"]["message"] and "format" in error["error"]["param"]
+    desk.stream(sound[sound.size // 2 :])
+    desk.quiet(2.0)
+    assert desk.items() == [("user", "hello there"), ("assistant", "good morning")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import AssetError, InputError
+from fullduplex.evaluate.clips import load_clip
 from fullduplex.numerics.signal import Pcm
 from fullduplex.speech.vad import EnergyVad, SileroVad, Vad
 
@@ -84,3 +85,11 @@ def test_a_damaged_model_is_an_asset_error(tmp_path) -> None:
         SileroVad(tmp_path / "cut.onnx")
     with pytest.raises(InputError, match="margin_db"):
         EnergyVad(margin_db=0)
+
+
+@pytest.mark.parametrize("offset", [-0.5, 0.1, 0.4])
+def test_a_constant_offset_is_no_speech_and_hides_none(silero: SileroVad, offset: float) -> None:
+    assert probabilities(silero, np.full(48_000, offset, np.float32)).max() < 0.3
+    pcm = load_clip("question-04").pcm
+    with_offset = probabilities(silero, (pcm + np.float32(offset)).astype(np.float32))
+    assert np.mean((with_offset > 0.5) == (probabilities(silero, pcm) > 0.5)) > 0.9
