@@ -64,7 +64,7 @@ def test_a_typed_message_at_any_tick_replaces_the_reply(tick: int) -> None:
     bench.hear(silence(0.032), ev.Say("stop"))
     bench.hear(silence(6.0))
     check(bench)
-    assert bench.items()[-2:] == [("user", "stop"), ("assistant", "good")] or bench.items()[-1] == ("assistant", "good")
+    assert bench.items()[-2:] == [("user", "stop"), ("assistant", "good")]
     roles = [role for role, _ in bench.items()]
     assert roles[0] == "user" and roles[-1] == "assistant"
 

@@ -1,26 +1,32 @@
 """A scripted caller against parts without models: repeatable, accounted for, written down."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fakes import FakeEar, FakePorts, say
+from fullduplex.base.record import hash_bytes
 from fullduplex.base.units import EAR_RATE_HZ
+from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
 from fullduplex.dialogue.policies.turns import TurnsPolicy
 from fullduplex.dialogue.session import Session
-from fullduplex.evaluate.caller import Act
-from fullduplex.evaluate.room import RoomConfig
+from fullduplex.evaluate.caller import Act, Caller
+from fullduplex.evaluate.clips import load_clip
+from fullduplex.evaluate.room import Room, RoomConfig
+from fullduplex.kernels.decoder.library import decoder_library
 from fullduplex.recipes.lanes import SimulatedLanes
 from fullduplex.recipes.parts import Parts
 from fullduplex.recipes.replay import replay_sound
-from fullduplex.recipes.report import labels_of, write_conversation
+from fullduplex.recipes.report import event_line, labels_of, write_conversation
 from fullduplex.recipes.runner import Runner
-from fullduplex.recipes.simulate import Conversation, Pace, simulate
-from fullduplex.recipes.talk import TalkConfig, make_runner
+from fullduplex.recipes.simulate import Conversation, Pace, Simulation, simulate
+from fullduplex.recipes.talk import TalkConfig, make_ports, make_runner, make_session
 from fullduplex.speech.echo import NoEcho
+from fullduplex.speech.voice import ToneVoice
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 
@@ -142,10 +148,42 @@ def test_the_fallbacks_hold_a_conversation(scripted: Parts) -> None:
 
 
 @pytest.mark.slow
+def test_two_conversations_over_the_same_real_models_equal_their_solo_runs(real: Parts) -> None:
+    """All but the voice: Piper draws its breath from a generator that nobody can seed."""
+    if decoder_library() is None:
+        pytest.skip("llama.cpp's beliefs depend on where a conversation lies in its cache (docs/adr/0014)")
+    parts = replace(real, voice=ToneVoice())
+    scripts = [
+        tuple(Act(role="turn", text=load_clip(name).text, pcm=load_clip(name).pcm) for name in names)
+        for names in (("question-01", "question-03"), ("question-05", "question-16"))
+    ]
+
+    def begin(script: tuple[Act, ...], key: str) -> tuple[Simulation, Runner]:
+        lanes = SimulatedLanes(make_ports(parts, key=key).run, charge=lambda request, index: 0.02)
+        caller = Simulation(caller=Caller(acts=script), room=Room.make(RoomConfig()), echo=NoEcho())
+        return caller, Runner(make_session(parts, TalkConfig()), lanes)
+
+    def run(pairs: list[tuple[Simulation, Runner]]) -> list[list[str]]:
+        while not all(simulation.caller.finished for simulation, _ in pairs):
+            for simulation, runner in pairs:
+                if not simulation.caller.finished:
+                    simulation.frame(runner)
+        return [[*map(whole_line, simulation.events)] for simulation, _ in pairs]
+
+    def whole_line(pair: tuple[float, ev.Event]) -> str:
+        sound = hash_bytes([pair[1].pcm.tobytes()]) if isinstance(pair[1], ev.AudioOut) else ""
+        return event_line(*pair) + sound
+
+    solo = [run([begin(script, f"solo {i}")])[0] for i, script in enumerate(scripts)]
+    together = run([begin(script, f"together {i}") for i, script in enumerate(scripts)])
+    assert sum("ReplyDone" in line for line in solo[0]) >= 2
+    assert together == solo
+
+
+@pytest.mark.slow
 def test_two_real_turns_are_answered_and_what_the_history_holds_was_audible(real: Parts) -> None:
     """The machine's own track, read by the recogniser, holds the words that the history says were heard."""
     from fullduplex.dialogue.listening.transcript import words_of
-    from fullduplex.evaluate.clips import load_clip
     from fullduplex.evaluate.measures import audible_spans
 
     acts = tuple(
