@@ -48,14 +48,14 @@ def test_an_hour_of_turns_leaves_memory_flat_and_the_books_exact() -> None:
 
 
 @pytest.mark.slow
-def test_a_monologue_of_twenty_minutes_keeps_the_words_and_not_the_sound() -> None:
+def test_a_monologue_of_an_hour_keeps_the_words_and_not_the_sound() -> None:
     session = Session(ear=FakeEar(), policy=TurnsPolicy(), config=SessionConfig())
     state = session.init()
     pattern = np.concatenate([np.full(28 * FRAME_SAMPLES, 0.2, np.float32), np.zeros(4 * FRAME_SAMPLES, np.float32)])
     frames = pattern.reshape(-1, FRAME_SAMPLES)
     inputs: tuple[ev.Input, ...] = ()
     longest = kept = asked = 0
-    for index in range(HOUR_FRAMES // 3):
+    for index in range(HOUR_FRAMES):
         events, state = session.step(ev.Frame(index=index, pcm=frames[index % 32], inputs=inputs), state)
         answers: list[ports.Result] = []
         for event in events:
@@ -71,12 +71,12 @@ def test_a_monologue_of_twenty_minutes_keeps_the_words_and_not_the_sound() -> No
                 answers.append(ports.Prefilled(ticket=event.request.ticket))
         inputs = tuple(answers)
         kept = max(kept, len(state.hearing.frames))
-    assert asked > 1700
+    assert asked > 5100
     assert longest <= 520 * FRAME_SAMPLES
     assert kept <= 520
     assert len(state.pending) <= 4
     assert len(encode(state)) <= 8_000_000
-    assert len(state.hearing.transcript.split()) > 200
+    assert len(state.hearing.transcript.split()) > 600
 
 
 def test_fifty_hums_in_a_row_never_add_up() -> None:

@@ -5,12 +5,16 @@ The lists are short, English and deliberate; pass your own `Lexicon` for another
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["DEFAULT_LEXICON", "Lexicon", "agreed_prefix", "same_words", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
 
 
+@lru_cache(
+    maxsize=32
+)  # asked of the same transcript in every frame; after an hour without a break it has 40 000 characters
 def words_of(text: str) -> tuple[str, ...]:
     """Lower-case words without punctuation; inner apostrophes and hyphens stay ("mm-hm", "don't")."""
     return tuple(match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
