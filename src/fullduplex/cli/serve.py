@@ -20,7 +20,7 @@ from fullduplex.cli.assets import Meter
 from fullduplex.dialogue.desk import SessionConfig
 from fullduplex.recipes.parts import BRAINS, open_parts
 from fullduplex.recipes.talk import ECHOES, POLICIES, TalkConfig, make_echo, make_pool, make_ports, make_session
-from fullduplex.serve.address import hosts_of, listen, url
+from fullduplex.serve.address import LOOPBACK, hosts_of, listen, url
 from fullduplex.serve.app import Line, make_app, run
 from fullduplex.serve.gate import ServeConfig
 from fullduplex.serve.realtime.settings import Offer
@@ -162,7 +162,7 @@ def _serve(arguments: argparse.Namespace, *, open_page: bool) -> int:
     if network.record_dir is not None:
         check_folder(network.record_dir)
     tls, about_tls = _encryption(arguments)
-    if arguments.host not in ("127.0.0.1", "localhost", "::1"):
+    if arguments.host not in LOOPBACK:
         _warn(arguments, encrypted=tls is not None)
     sockets = listen(network.host, network.port)  # before the models, so that a taken port is said at once
     port = sockets[0].getsockname()[1]

@@ -95,9 +95,14 @@ def make_ports(parts: Parts, *, key: str) -> Ports:
     return Ports(recogniser=parts.recogniser, turn_end=parts.turn_end, brain=parts.brain, voice=parts.voice, key=key)
 
 
+def _elsewhere(parts: Parts) -> bool:
+    """Whether replies come from a server: they are waited for, and cost no time of our processor."""
+    return isinstance(parts.brain, GuidedBrain)
+
+
 def make_pool(parts: Parts) -> ThreadPool:
     """Threads for live conversations with `parts`."""
-    return ThreadPool(in_turns=not isinstance(parts.brain, GuidedBrain))
+    return ThreadPool(in_turns=not _elsewhere(parts))
 
 
 def make_runner(
@@ -115,6 +120,5 @@ def make_runner(
     if pool is not None:
         lanes = ThreadLanes(ports.run, pool)
     else:
-        elsewhere = isinstance(parts.brain, GuidedBrain)
-        lanes = SimulatedLanes(ports.run, stopwatch=time.perf_counter if elsewhere else time.thread_time)
+        lanes = SimulatedLanes(ports.run, stopwatch=time.perf_counter if _elsewhere(parts) else time.thread_time)
     return Runner(make_session(parts, config), lanes, state=state, log=log)

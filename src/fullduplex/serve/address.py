@@ -6,8 +6,9 @@ import socket
 
 from fullduplex.base.errors import ConfigError
 
-__all__ = ["hosts_of", "listen", "url"]
+__all__ = ["LOOPBACK", "hosts_of", "listen", "url"]
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")
 
 

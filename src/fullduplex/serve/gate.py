@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fullduplex.base.errors import ConfigError
+from fullduplex.serve.address import LOOPBACK
 
 __all__ = ["Refused", "ServeConfig", "check_key", "check_origin"]
 
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _LIMITS = ("max_sessions", "max_message_bytes", "max_session_s", "idle_s", "max_outbox_bytes", "send_timeout_s")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,8 @@ def check_origin(headers: Mapping[str, str], config: ServeConfig) -> None:
     host = headers.get("Host", "")
     address, name = _place(origin)
     _, called = _place(f"//{host}")
-    same = bool(name) and address == host and (config.host not in _LOOPBACK or called in _LOOPBACK)
-    if same or name in _LOOPBACK:
+    same = bool(name) and address == host and (config.host not in LOOPBACK or called in LOOPBACK)
+    if same or name in LOOPBACK:
         return
     raise Refused(403, "origin_not_allowed", f"pages of {origin[:200]!r} may not connect; see allowed_origins")
 

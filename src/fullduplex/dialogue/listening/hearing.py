@@ -95,8 +95,11 @@ class Hearing:
         return self.speech_frames * FRAME_S
 
 
-def _level(level_db: float, pcm: Pcm, speech_frames: int) -> float:
-    frame_db = db_from_amplitude(float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))))
+def _frame_db(pcm: Pcm) -> float:
+    return db_from_amplitude(float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))))
+
+
+def _level(level_db: float, frame_db: float, speech_frames: int) -> float:
     weight = 1.0 / min(speech_frames + 1, 60)
     if speech_frames == 0:
         return frame_db
@@ -116,11 +119,14 @@ def hear(
     if frame.echo_share >= config.max_echo_share:
         probability = 0.0
     voiced = probability >= (config.leave if hearing.active else config.enter)
-    level_db = _level(hearing.level_db, pcm, hearing.speech_frames) if voiced else hearing.level_db
-    margin_db = config.aside_db if machine_speaks else config.background_db
-    run = min(hearing.run_frames + 1, config.onset_frames + 2) if voiced else 0
-    begins = run >= config.onset_frames and not _is_background(hearing, _level(-120.0, pcm, 0), margin_db)
-    active = voiced and (hearing.active or begins)
+    level_db, run, active = hearing.level_db, 0, False
+    if voiced:
+        frame_db = _frame_db(pcm)
+        level_db = _level(level_db, frame_db, hearing.speech_frames)
+        run = min(hearing.run_frames + 1, config.onset_frames + 2)
+        margin_db = config.aside_db if machine_speaks else config.background_db
+        begins = run >= config.onset_frames and not _is_background(hearing, frame_db, margin_db)
+        active = hearing.active or begins
     onset = active and not hearing.active
     started = hearing.started or active
     silence = 0 if voiced and started else hearing.silence_frames + 1
