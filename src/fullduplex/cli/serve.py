@@ -195,6 +195,7 @@ def _open(
     """The application with its models open, and which they are."""
     print("opening the models …", flush=True)
     parts = open_parts(parts_from(arguments, conversations=arguments.max_sessions, live=True))
+    make_echo(kind=arguments.aec)  # compiled now, not while the first caller waits
 
     def make_line(key: str) -> Line:
         return Line(

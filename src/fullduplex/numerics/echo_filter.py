@@ -8,6 +8,7 @@ Axes: P partitions of the path, F frequency bins, B samples a block.
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import InputError
 from fullduplex.numerics.signal import Pcm
 
-__all__ = ["BLOCK_SAMPLES", "EchoEstimate", "EchoFilter", "EchoFilterState"]
+__all__ = ["BLOCK_SAMPLES", "AdaptiveFilter", "EchoEstimate", "EchoFilter", "EchoFilterState"]
 
 BLOCK_SAMPLES = 128
 
@@ -42,6 +43,18 @@ class EchoEstimate:
     rest_B: Pcm
     echo_B: Pcm
     doubt: float  # expected mean square of the echo still in `rest_B`
+
+
+class AdaptiveFilter(Protocol):
+    """What takes a known echo out of a microphone, block by block; its state is a value of its own kind."""
+
+    def init(self) -> Any:
+        """The state before anything was played."""
+        ...
+
+    def step(self, near_B: Pcm, far_B: Pcm, state: Any) -> tuple[EchoEstimate, Any]:
+        """One block later; see `EchoFilter.step`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

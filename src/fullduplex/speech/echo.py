@@ -11,7 +11,8 @@ import numpy as np
 
 from fullduplex.base.errors import InputError
 from fullduplex.base.units import EAR_RATE_HZ
-from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, EchoFilter
+from fullduplex.kernels.echo.library import echo_filter
+from fullduplex.numerics.echo_filter import BLOCK_SAMPLES
 from fullduplex.numerics.signal import Pcm, as_pcm
 
 __all__ = ["EchoCanceller", "EchoRemover", "NoEcho", "check_pair"]
@@ -59,7 +60,7 @@ class EchoCanceller:
         """
         if not 0 <= delay_ms <= 1000 or not 16 <= path_ms <= 1000:
             raise InputError(f"delay_ms {delay_ms}, path_ms {path_ms}; expected 0 to 1000 and 16 to 1000")
-        self._filter = EchoFilter(num_partitions=-(-path_ms * EAR_RATE_HZ // (1000 * BLOCK_SAMPLES)))
+        self._filter = echo_filter(-(-path_ms * EAR_RATE_HZ // (1000 * BLOCK_SAMPLES)))
         self._state = self._filter.init()
         self._any_chunk = any_chunk
         self._near = np.zeros(0, np.float32)
@@ -105,10 +106,14 @@ class EchoCanceller:
     def _block(self, start: int) -> Pcm:
         block = slice(start, start + BLOCK_SAMPLES)
         estimate, self._state = self._filter.step(self._near[block], self._far[block], self._state)
-        self._rest_power = 0.7 * self._rest_power + 0.3 * float(np.mean(np.square(estimate.rest_B)))
-        self._echo_power = max(_HOLD * self._echo_power, float(np.mean(np.square(estimate.echo_B))))
+        self._rest_power = 0.7 * self._rest_power + 0.3 * _power(estimate.rest_B)
+        self._echo_power = max(_HOLD * self._echo_power, _power(estimate.echo_B))
         self._doubt = max(_HOLD * self._doubt, estimate.doubt)
         return estimate.rest_B
+
+
+def _power(block_B: Pcm) -> float:
+    return float(block_B @ block_B) / BLOCK_SAMPLES
 
 
 class NoEcho:
