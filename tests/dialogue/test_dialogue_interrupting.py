@@ -1,6 +1,7 @@
 """Stopping the machine: at every tick, at random, twice at once, before and after its first sound."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,31 @@ def check(bench: Bench) -> None:
         if len(items) < 400 or utterance in remembered:  # the oldest are forgotten
             assert words_of(bench.heard_of(utterance)) == remembered.get(utterance, ())
     assert set(remembered) <= set(bench.sound_of)
+
+
+def test_somebody_else_in_the_room_makes_a_short_hole_and_the_user_is_still_heeded() -> None:
+    bench = speaking(1.0)
+    assert bench.floor == "speaking"
+    known = bench.runner.state.hearing.user_level_db
+
+    def voices_are_quieter_than_the_user_by(db: float) -> None:
+        state = bench.runner.state
+        bench.runner.state = replace(state, hearing=replace(state.hearing, user_level_db=known + db))
+
+    voices_are_quieter_than_the_user_by(8.0)  # the loudest frames of a voice make its onset
+    bench.hear(say("stop stop"))
+    assert bench.floor == "overlap"  # although "stop" has been read
+    voices_are_quieter_than_the_user_by(12.0)
+    bench.hear(say("stop stop stop stop stop stop"))
+    assert bench.floor == "speaking"
+    resumed = [event for _, event in bench.events if isinstance(event, ev.Resumed)]
+    assert [event.cause for event in resumed] == ["somebody else"]  # and not again while that voice goes on
+    voices_are_quieter_than_the_user_by(0.0)
+    bench.hear(silence(0.3))
+    bench.hear(say("stop"))
+    bench.hear(silence(6.0))
+    assert [item.text for item in bench.runner.state.history.items if item.role == "user"] == ["count", "stop"]
+    check(bench)
 
 
 @pytest.mark.parametrize("tick", range(0, 110, 2))

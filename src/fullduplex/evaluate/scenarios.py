@@ -60,7 +60,7 @@ def _latency(seed: int) -> Script:
     return tuple(acts[i] for i in generator.permutation(len(acts)))
 
 
-_ACROSS_THE_ROOM_DB = (-21.0, -26.0)  # a voice as loud as the user's, from 11 and 20 times the distance
+_OTHERS_DB = (-12.0, -21.0, -26.0)  # a voice as loud as the user's, from 4, 11 and 20 times the distance
 _LONG = ("question-04", "question-08", "question-10", "question-13", "question-02", "question-20")
 
 
@@ -75,7 +75,7 @@ def _interruptions(seed: int) -> Script:
 
 
 def _backchannels(seed: int) -> Script:
-    """Long answers, each with one sound that should not stop it: back-channels, noises, somebody else across the room."""
+    """Long answers, each with one sound that should not stop it: back-channels, noises, somebody else in the room."""
     generator = np.random.default_rng(seed)
     sounds = [_into(name, "backchannel", 1.0) for name in clip_names("backchannel")]
     sounds += [_noise(kind, 1.0, seed + i) for i in range(2) for kind in NOISES]
@@ -86,7 +86,7 @@ def _backchannels(seed: int) -> Script:
         acts.append(Act(role=sound.role, text=sound.text, pcm=sound.pcm, when="into_reply", delay_s=delay_s))
     for name in clip_names("side_talk"):
         clip = load_clip(name)
-        for far_db in _ACROSS_THE_ROOM_DB:
+        for far_db in _OTHERS_DB:
             pcm = (clip.pcm * 10 ** (far_db / 20)).astype(np.float32)
             acts.append(_turn(_LONG[len(acts) // 2 % len(_LONG)]))
             delay_s = float(generator.uniform(0.4, 1.6))

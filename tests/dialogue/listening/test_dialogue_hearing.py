@@ -5,7 +5,7 @@ import pytest
 
 from fullduplex.base.units import FRAME_SAMPLES
 from fullduplex.dialogue.events import Frame
-from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig, end_turn, hear
+from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig, end_turn, hear, is_aside
 from fullduplex.evaluate.scenarios import scenario
 
 CONFIG = HearingConfig()
@@ -57,15 +57,49 @@ def test_a_soft_beginning_does_not_delay_the_users_own_voice(enrolled: Hearing) 
     assert began.speech_frames == CONFIG.onset_frames + 2  # what went before in a murmur is not counted as speech
 
 
+def test_a_voice_in_the_room_is_known_by_its_level_after_half_a_second(enrolled: Hearing) -> None:
+    loud_first = [-29.0, -29.0, -33.0, -33.0, -40.0]  # 12 dB below the user; its onset is its loudest frames
+    begun, onsets = heard(enrolled, loud_first, machine_speaks=True)
+    assert onsets == [1]
+    assert is_aside(begun, CONFIG) is None  # perhaps: nothing that it says takes the floor yet
+    later, _ = heard(begun, [-33.0] * 12, machine_speaks=True)
+    assert later.speech_s > CONFIG.aside_after_s
+    assert is_aside(later, CONFIG) is True
+    ended, _ = heard(begun, [None] * CONFIG.pause_frames, machine_speaks=True)
+    assert is_aside(ended, CONFIG) is True  # it has stopped: nothing more to wait for
+
+
+def test_a_user_who_speaks_a_little_more_softly_is_not_somebody_else(enrolled: Hearing) -> None:
+    began, onsets = heard(enrolled, [-26.0] * 4, machine_speaks=True)
+    assert onsets == [1]
+    assert is_aside(began, CONFIG) is False
+    assert is_aside(heard(began, [-26.0] * 30, machine_speaks=True)[0], CONFIG) is False
+
+
+def test_an_aside_goes_unheard_until_it_pauses_but_the_user_does_not(enrolled: Hearing) -> None:
+    begun, _ = heard(enrolled, [-30.0] * 20, machine_speaks=True)
+    aside = end_turn(begun, CONFIG, enrol=False, aside=True)
+    talk = [-25.0, -30.0, None, -34.0] * 20
+    assert heard(aside, talk, machine_speaks=True)[1] == []
+    assert heard(aside, [*talk, -18.0, -18.0], machine_speaks=True)[1] == [len(talk)]  # its run goes on
+    paused = [None] * CONFIG.aside_pause_frames
+    assert heard(aside, [*paused, -30.0, -30.0], machine_speaks=True)[1] == [len(paused) + 1]
+    assert heard(aside, [None, -30.0, -30.0])[1] == [2]  # the machine is silent: it may be the user after all
+
+
+def test_without_a_known_user_nobody_is_an_aside() -> None:
+    assert is_aside(heard(Hearing(ear=0), [-60.0] * 40, machine_speaks=True)[0], CONFIG) is False
+
+
 def test_before_a_user_is_known_every_voice_counts() -> None:
     assert heard(Hearing(ear=0), [-60.0, -60.0], machine_speaks=True)[1] == [1]
 
 
-def test_the_battery_has_somebody_across_the_room() -> None:
+def test_the_battery_has_somebody_else_in_the_room() -> None:
     acts = scenario("backchannels")
     asides = [act for act in acts if act.role == "side_talk"]
-    assert len(asides) == 4
+    assert len(asides) == 6
     assert {act.role for act in acts} == {"turn", "backchannel", "noise", "side_talk"}
     voices = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in acts if act.role == "turn"]
     levels = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in asides]
-    assert max(levels) < np.mean(voices) - 18
+    assert sorted(np.round(np.array(levels) - np.mean(voices))) == [-26, -26, -21, -21, -12, -12]

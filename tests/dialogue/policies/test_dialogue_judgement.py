@@ -77,6 +77,13 @@ def test_a_stop_word_takes_the_floor_at_once(text: str, machine_asked: bool) -> 
     assert judge_overlap(hearing, OVERLAP, machine_asked=machine_asked) is Verdict.INTERRUPT
 
 
+@pytest.mark.parametrize("text", ["stop", "i would like tea", "mm-hm", ""])
+def test_somebody_else_never_takes_the_floor(text: str) -> None:
+    hearing = heard(text, speech_s=1.5, silence_s=0.0)
+    assert judge_overlap(hearing, OVERLAP, machine_asked=True, aside=True) is Verdict.IGNORE
+    assert judge_overlap(hearing, OVERLAP, machine_asked=True, aside=None) is Verdict.WAIT
+
+
 @pytest.mark.parametrize("text", ["mm-hm", "yeah", "okay right", ""])
 def test_hums_and_noises_are_waited_for_and_then_ignored(text: str) -> None:
     assert judge_overlap(heard(text, speech_s=0.3, silence_s=0.0), OVERLAP, machine_asked=False) is Verdict.WAIT

@@ -15,7 +15,17 @@ from fullduplex.dialogue.events import Frame
 from fullduplex.dialogue.listening.transcript import agreed_prefix
 from fullduplex.dialogue.ports import Ear, Pcm
 
-__all__ = ["Hearing", "HearingConfig", "end_turn", "hear", "recognised", "turn_pcm", "unreadable", "wants_recognition"]
+__all__ = [
+    "Hearing",
+    "HearingConfig",
+    "end_turn",
+    "hear",
+    "is_aside",
+    "recognised",
+    "turn_pcm",
+    "unreadable",
+    "wants_recognition",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +34,11 @@ class HearingConfig:
 
     `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech of which no frame comes within
     `background_db` of this user's active speech level (power over speech, after ITU-T P.56, in earlier turns) begins none:
-    it is the room, television, others. While the machine speaks, `aside_db` is asked for; the loudest frames of a voice
-    are 3 to 9 dB above its active level, so voices 18 to 21 dB quieter than the user's stay out. A frame of which
-    `max_echo_share` or more may be the machine's own echo is not believed to be speech.
+    it is the room, television, others. While the machine speaks, `aside_db` is asked for, first of a frame (the loudest of
+    a voice are 3 to 9 dB above its active level), and after `aside_after_s` of speech of its active level so far: what is
+    quieter is an aside, somebody else in the room. A voice that has been found to be one needs a frame as loud as the
+    user's active level to be heard again, until it has paused for `aside_pause_frames`. A frame of which `max_echo_share`
+    or more may be the machine's own echo is not believed to be speech.
     """
 
     enter: float = 0.5
@@ -39,6 +51,8 @@ class HearingConfig:
     segment_max_frames: int = 500
     background_db: float = 18.0
     aside_db: float = 9.0
+    aside_after_s: float = 0.5
+    aside_pause_frames: int = 31
     max_echo_share: float = 0.5
 
 
@@ -47,7 +61,8 @@ class Hearing:
     """The user's side, now.
 
     `frames` is the sound of the open segment with its pre-roll; `fixed` the text of earlier segments of the turn.
-    `silence_frames` counts from the last frame of speech, `speech_frames` the frames of speech in this turn.
+    `silence_frames` counts from the last frame of speech, `speech_frames` the frames of speech in this turn;
+    `aside_frames` what is left of the pause that ends an aside (0: there is none).
     """
 
     ear: Any
@@ -67,6 +82,7 @@ class Hearing:
     asked_frames: int = 0
     level_db: float = -120.0
     user_level_db: float | None = None
+    aside_frames: int = 0
     probability: float = 0.0
 
     @property
@@ -95,6 +111,11 @@ class Hearing:
         return self.speech_frames * FRAME_S
 
 
+_FIRST_FRAMES_DB = (
+    3.0  # the first quarter of a second is that much louder than what follows: loud frames made the onset
+)
+
+
 def _frame_db(pcm: Pcm) -> float:
     return db_from_amplitude(float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))))
 
@@ -108,6 +129,21 @@ def _level(level_db: float, frame_db: float, speech_frames: int) -> float:
 
 def _is_background(hearing: Hearing, frame_db: float, margin_db: float) -> bool:
     return hearing.user_level_db is not None and frame_db < hearing.user_level_db - margin_db
+
+
+def is_aside(hearing: Hearing, config: HearingConfig) -> bool | None:
+    """Is what was said so far, while the machine spoke, too quiet to be this user's? None: perhaps; too little was said."""
+    if not _is_background(hearing, hearing.level_db, config.aside_db - _FIRST_FRAMES_DB):
+        return False
+    if hearing.speech_s < config.aside_after_s and hearing.silence_frames < config.pause_frames:
+        return None
+    return _is_background(hearing, hearing.level_db, config.aside_db)
+
+
+def _margin_db(hearing: Hearing, config: HearingConfig, *, machine_speaks: bool) -> float:
+    if not machine_speaks:
+        return config.background_db
+    return 0.0 if hearing.aside_frames else config.aside_db
 
 
 def hear(
@@ -124,7 +160,7 @@ def hear(
         frame_db = _frame_db(pcm)
         level_db = _level(level_db, frame_db, hearing.speech_frames)
         run = min(hearing.run_frames + 1, config.onset_frames + 2)
-        margin_db = config.aside_db if machine_speaks else config.background_db
+        margin_db = _margin_db(hearing, config, machine_speaks=machine_speaks)
         begins = run >= config.onset_frames and not _is_background(hearing, frame_db, margin_db)
         active = hearing.active or begins
     onset = active and not hearing.active
@@ -148,6 +184,7 @@ def hear(
             speech_frames=hearing.speech_frames + (run if first else 1 if voiced and started else 0),
             frames=frames,
             level_db=level_db,
+            aside_frames=hearing.aside_frames and (config.aside_pause_frames if voiced else hearing.aside_frames - 1),
         ),
         onset,
     )
@@ -197,8 +234,8 @@ def _close_long(read: Hearing, config: HearingConfig) -> Hearing:
     return read
 
 
-def end_turn(hearing: Hearing, config: HearingConfig, *, enrol: bool) -> Hearing:
-    """Close the turn. `enrol` lets its level inform what is this user's voice and what is the room."""
+def end_turn(hearing: Hearing, config: HearingConfig, *, enrol: bool, aside: bool = False) -> Hearing:
+    """Close the turn. `enrol` lets its level inform what is this user's voice and what is the room; `aside`: it was not."""
     level = hearing.user_level_db
     if enrol and hearing.speech_frames * FRAME_SAMPLES > 0 and hearing.level_db > -100.0:
         level = hearing.level_db if level is None else 0.7 * level + 0.3 * hearing.level_db
@@ -209,4 +246,5 @@ def end_turn(hearing: Hearing, config: HearingConfig, *, enrol: bool) -> Hearing
         user_level_db=level,
         probability=hearing.probability,
         active=False,
+        aside_frames=config.aside_pause_frames if aside else hearing.aside_frames,
     )

@@ -43,8 +43,15 @@ class OverlapConfig:
     lexicon: Lexicon = DEFAULT_LEXICON
 
 
-def judge_overlap(hearing: Hearing, config: OverlapConfig, *, machine_asked: bool) -> Verdict:
-    """The verdict on the user's sound so far. `machine_asked`: the reply ends in a question ("yes" answers it)."""
+def judge_overlap(
+    hearing: Hearing, config: OverlapConfig, *, machine_asked: bool, aside: bool | None = False
+) -> Verdict:
+    """The verdict on a sound so far.
+
+    `machine_asked`: the reply ends in a question ("yes" answers it). `aside`: it is not this user who speaks (None: perhaps).
+    """
+    if aside is not False:
+        return Verdict.IGNORE if aside else Verdict.WAIT
     text = hearing.transcript
     lexicon = config.lexicon
     if lexicon.is_phantom(text):

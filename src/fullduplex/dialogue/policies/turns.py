@@ -12,7 +12,7 @@ from fullduplex.dialogue.delivery import hold_breath, resume, stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
 from fullduplex.dialogue.history import History, begin_alike, messages_of, record_heard, record_user
-from fullduplex.dialogue.listening.hearing import end_turn, turn_pcm
+from fullduplex.dialogue.listening.hearing import end_turn, is_aside, turn_pcm
 from fullduplex.dialogue.listening.transcript import same_words, words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
 from fullduplex.dialogue.policies.overlap import OverlapConfig, Verdict, judge_overlap
@@ -179,11 +179,11 @@ class TurnsPolicy:
             commit(desk, "", desk.hearing.turn)
             desk.cue(Cue.ENDED)
 
-    def _end_turn(self, desk: Desk, *, enrol: bool) -> None:
+    def _end_turn(self, desk: Desk, *, enrol: bool, aside: bool = False) -> None:
         desk.cancel(desk.reading)
         desk.reading = None
         self._reset(desk)
-        desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=enrol)
+        desk.hearing = end_turn(desk.hearing, desk.config.hearing, enrol=enrol, aside=aside)
 
     def _reset(self, desk: Desk) -> None:
         self._clear_verdicts(desk)
@@ -214,14 +214,15 @@ class TurnsPolicy:
             desk.cue(Cue.ONSET)
 
     def _overlap(self, desk: Desk) -> None:
-        verdict = judge_overlap(desk.hearing, self.config.overlap, machine_asked=self._asked_so_far(desk))
+        aside = is_aside(desk.hearing, desk.config.hearing)
+        verdict = judge_overlap(desk.hearing, self.config.overlap, machine_asked=self._asked_so_far(desk), aside=aside)
         if verdict is Verdict.INTERRUPT:
             stop(desk, f"interrupted: {desk.hearing.transcript}")
             desk.cue(Cue.INTERRUPTED)
         elif verdict is Verdict.IGNORE and not desk.playback.flushing:
-            cause = desk.hearing.transcript or "no words"
+            cause = "somebody else" if aside else desk.hearing.transcript or "no words"
             desk.emit(UserSpeech(turn=desk.hearing.turn, frame=desk.frame, active=False))
-            self._end_turn(desk, enrol=False)
+            self._end_turn(desk, enrol=False, aside=bool(aside))
             resume(desk, cause)
             desk.cue(Cue.FALSE_ALARM, cause)
 
