@@ -1,7 +1,7 @@
 """The conversation, measured. One JSON line a part; see docs/measured.md for what came out.
 
     python benchmarks/talk.py latency --brain small --real-time
-    python benchmarks/talk.py interruptions | backchannels | echo | overhead | listeners | hour
+    python benchmarks/talk.py interruptions | backchannels | echo | television | overhead | listeners | hour
     python benchmarks/talk.py crowd --conversations 3 --limit 8
 
 Simulated time charges every model with its processor time; --real-time runs threads against the wall clock, as the server
@@ -36,6 +36,8 @@ from fullduplex.recipes.parts import PartsConfig, open_parts
 from fullduplex.recipes.runner import Runner
 from fullduplex.recipes.simulate import Conversation, Pace, Simulation, simulate
 from fullduplex.recipes.talk import TalkConfig, make_echo, make_pool, make_runner, make_session
+
+CALLER_DBFS = -21.0  # of the committed clips while they speak
 
 
 def converse(arguments: argparse.Namespace, name: str, room: RoomConfig, seed: int) -> Conversation:
@@ -143,6 +145,19 @@ def echo(arguments: argparse.Namespace) -> dict[str, Any]:
         rows[str(gain)] = {"self_interruptions": flushes, "replies": replies, "machine_speech_s": round(spoken_s, 1)}
         print(f"gain {gain}: {rows[str(gain)]}", file=sys.stderr, flush=True)
     return {"gains": rows}
+
+
+def television(arguments: argparse.Namespace) -> dict[str, Any]:
+    """People who talk without end in the same room: are turns still found, answered in time, and interruptions heeded?"""
+    rows: dict[str, Any] = {}
+    for quieter_db in (32, 26, 20, 15):
+        room = RoomConfig(television_db=CALLER_DBFS - quieter_db)
+        rows[f"{quieter_db} dB below the caller"] = told = {
+            name: pooled([converse(arguments, name, room, seed) for seed in range(arguments.seeds)])
+            for name in ("latency", "interruptions")
+        }
+        print(f"{quieter_db} dB below the caller: {told}", file=sys.stderr, flush=True)
+    return rows
 
 
 class NoEar:
@@ -306,6 +321,7 @@ PARTS = {
     "interruptions": scripted,
     "backchannels": scripted,
     "echo": echo,
+    "television": television,
     "overhead": overhead,
     "listeners": listeners,
     "hour": hour,

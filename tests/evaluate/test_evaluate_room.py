@@ -12,7 +12,7 @@ from fullduplex.base.units import EAR_RATE_HZ, FRAME_SAMPLES
 from fullduplex.evaluate import loudspeaker as ls
 from fullduplex.evaluate.caller import Act, Caller, is_audible
 from fullduplex.evaluate.clips import NOISES, clip_names, load_clip, noise, with_pause
-from fullduplex.evaluate.room import Room, RoomConfig, echo_path
+from fullduplex.evaluate.room import Room, RoomConfig, echo_path, television
 from fullduplex.evaluate.scenarios import SCENARIOS, scenario
 
 SILENT = np.zeros(FRAME_SAMPLES, np.float32)
@@ -54,6 +54,32 @@ def test_noise_has_its_level_and_a_headset_changes_nothing_else() -> None:
     assert 20 * np.log10(np.concatenate(out).std()) == pytest.approx(-30.0, abs=0.1)
     quiet, _ = Room.make(RoomConfig(noise_db=-200.0)).mix(SILENT + 0.25, SILENT + 0.9)
     np.testing.assert_allclose(quiet, 0.25, atol=1e-6)
+
+
+def test_a_television_talks_without_end_at_its_level() -> None:
+    def heard(room: Room, frames: int) -> np.ndarray:
+        out = []
+        for _ in range(frames):
+            mixed, room = room.mix(SILENT, SILENT)
+            out.append(mixed)
+        return np.concatenate(out)
+
+    config = RoomConfig(noise_db=-200.0, television_db=-41.0)
+    spoken = heard(Room.make(config), 3000)  # longer than what it has to say: it begins again
+    once = television(config)
+    assert spoken.size > 1.5 * once.size
+    np.testing.assert_allclose(spoken[once.size : 2 * once.size], once[: spoken.size - once.size], atol=1e-6)
+    assert 10 * np.log10(np.mean(np.square(once[once != 0], dtype=np.float64))) == pytest.approx(-41.0, abs=0.1)
+    quiet = np.convolve(np.abs(once) < 1e-5, np.ones(EAR_RATE_HZ), mode="valid")
+    assert quiet.max() < 0.9 * EAR_RATE_HZ  # no second of silence
+    assert not np.array_equal(once, television(RoomConfig(television_db=-41.0, seed=1)))
+    assert television(RoomConfig()).size == 0
+
+
+@pytest.mark.parametrize("level_db", [0.1, float("nan")])
+def test_a_television_cannot_be_louder_than_full_scale(level_db: float) -> None:
+    with pytest.raises(InputError, match="television_db"):
+        RoomConfig(television_db=level_db)
 
 
 def test_rooms_of_one_seed_are_one_room() -> None:

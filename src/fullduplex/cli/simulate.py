@@ -41,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     room = parser.add_argument_group("room")
     room.add_argument("--echo", type=float, default=0.0, metavar="GAIN", help="loudspeaker into microphone, 0 to 1")
     room.add_argument("--noise-db", type=float, default=-70.0, metavar="DB", help="steady noise, dBFS (default: -70)")
+    room.add_argument(
+        "--television-db",
+        type=float,
+        metavar="DB",
+        help="people talking without end, dBFS (the caller: -21; default: off)",
+    )
     room.add_argument("--aec", default="own", choices=ECHOES, help="what removes the echo (default: own)")
     add_parts(parser)
     add_logging(parser)
@@ -51,7 +57,12 @@ def main(argv: list[str]) -> int:
     """Run a scenario; exit status 0 when every turn was answered and no part failed."""
     arguments = _parser().parse_args(argv)
     start_logging(arguments)
-    room = RoomConfig(echo_gain=arguments.echo, noise_db=arguments.noise_db, seed=arguments.seed)
+    room = RoomConfig(
+        echo_gain=arguments.echo,
+        noise_db=arguments.noise_db,
+        television_db=arguments.television_db,
+        seed=arguments.seed,
+    )
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit is {arguments.limit}; expected 1 line or more")
     acts = scenario(arguments.scenario, seed=arguments.seed)[: arguments.limit]

@@ -87,6 +87,32 @@ def test_an_aside_goes_unheard_until_it_pauses_but_the_user_does_not(enrolled: H
     assert heard(aside, [None, -30.0, -30.0])[1] == [2]  # the machine is silent: it may be the user after all
 
 
+def test_a_television_does_not_keep_a_turn_open(enrolled: Hearing) -> None:
+    television = [-40.0, -35.0, -33.0, None] * 12  # its loudest frames are 12 dB below the user's level so far
+    spoken, onsets = heard(enrolled, [*[-20.0] * 20, *television])
+    assert onsets == [1]
+    assert spoken.silence_frames == len(television) - 3  # what came before its first pause may be a soft end of words
+    assert spoken.speech_frames == 20 + 3
+    assert spoken.level_db == pytest.approx(-20.6, abs=0.1)
+    again, onsets = heard(spoken, [*[-20.0] * 3, *television[:4]])
+    assert onsets == [1]
+    assert again.silence_frames == 1
+
+
+def test_words_that_end_softly_are_not_cut(enrolled: Hearing) -> None:
+    _, onsets = heard(enrolled, [-20.0, -20.0, *[-38.0] * (CONFIG.background_frames - 1)] * 8)
+    assert onsets == [1]  # and never again: the turn was not interrupted
+
+
+def test_a_television_begins_no_turn_once_the_user_is_known(enrolled: Hearing) -> None:
+    assert heard(enrolled, [-40.0, -35.0, -34.0, None] * 30)[1] == []
+
+
+def test_the_first_turn_of_all_ends_over_a_television_too() -> None:
+    spoken, _ = heard(Hearing(ear=0), [*[-20.0] * 20, *[-38.0] * 20])
+    assert spoken.silence_frames == 20 - (CONFIG.background_frames - 1)
+
+
 def test_without_a_known_user_nobody_is_an_aside() -> None:
     assert is_aside(heard(Hearing(ear=0), [-60.0] * 40, machine_speaks=True)[0], CONFIG) is False
 

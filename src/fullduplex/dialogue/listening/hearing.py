@@ -33,12 +33,14 @@ class HearingConfig:
     """How sound becomes turns.
 
     `onset_frames` frames above `enter` begin speech, one below `leave` is silence. Speech of which no frame comes within
-    `background_db` of this user's active speech level (power over speech, after ITU-T P.56, in earlier turns) begins none:
-    it is the room, television, others. While the machine speaks, `aside_db` is asked for, first of a frame (the loudest of
-    a voice are 3 to 9 dB above its active level), and after `aside_after_s` of speech of its active level so far: what is
-    quieter is an aside, somebody else in the room. A voice that has been found to be one needs a frame as loud as the
-    user's active level to be heard again, until it has paused for `aside_pause_frames`. A frame of which `max_echo_share`
-    or more may be the machine's own echo is not believed to be speech.
+    `background_db` of this user's active speech level (power over speech, after ITU-T P.56, in this turn, else in earlier
+    ones) is the room, television, others: it begins none, and `background_frames` of it are silence.
+
+    While the machine speaks, `aside_db` is asked for, first of a frame (the loudest of a voice are 3 to 9 dB above its
+    active level), and after `aside_after_s` of speech of its active level so far: what is quieter is an aside, somebody
+    else in the room. A voice that has been found to be one needs a frame as loud as the user's active level to be heard
+    again, until it has paused for `aside_pause_frames`. A frame of which `max_echo_share` or more may be the machine's own
+    echo is not believed to be speech.
     """
 
     enter: float = 0.5
@@ -49,7 +51,8 @@ class HearingConfig:
     pause_frames: int = 2
     segment_frames: int = 312
     segment_max_frames: int = 500
-    background_db: float = 18.0
+    background_db: float = 12.0
+    background_frames: int = 6
     aside_db: float = 9.0
     aside_after_s: float = 0.5
     aside_pause_frames: int = 31
@@ -62,7 +65,8 @@ class Hearing:
 
     `frames` is the sound of the open segment with its pre-roll; `fixed` the text of earlier segments of the turn.
     `silence_frames` counts from the last frame of speech, `speech_frames` the frames of speech in this turn;
-    `aside_frames` what is left of the pause that ends an aside (0: there is none).
+    `quiet_frames` counts from the last that was loud enough to be this user's; `aside_frames` is what is left of the pause
+    that ends an aside (0: there is none).
     """
 
     ear: Any
@@ -82,6 +86,7 @@ class Hearing:
     asked_frames: int = 0
     level_db: float = -120.0
     user_level_db: float | None = None
+    quiet_frames: int = 0
     aside_frames: int = 0
     probability: float = 0.0
 
@@ -111,9 +116,9 @@ class Hearing:
         return self.speech_frames * FRAME_S
 
 
-_FIRST_FRAMES_DB = (
-    3.0  # the first quarter of a second is that much louder than what follows: loud frames made the onset
-)
+_KNOWN_FRAMES = 16  # of speech tell how loud a voice is
+# The first quarter of a second is louder than what follows: loud frames made the onset.
+_FIRST_FRAMES_DB = 3.0
 
 
 def _frame_db(pcm: Pcm) -> float:
@@ -127,17 +132,22 @@ def _level(level_db: float, frame_db: float, speech_frames: int) -> float:
     return 10 * log10((1 - weight) * 10 ** (level_db / 10) + weight * 10 ** (frame_db / 10))
 
 
-def _is_background(hearing: Hearing, frame_db: float, margin_db: float) -> bool:
-    return hearing.user_level_db is not None and frame_db < hearing.user_level_db - margin_db
+def _own_level_db(hearing: Hearing) -> float | None:
+    """How loud whoever has this turn speaks; None: nobody has spoken yet."""
+    return hearing.level_db if hearing.speech_frames >= _KNOWN_FRAMES else hearing.user_level_db
+
+
+def _is_below(level_db: float, reference_db: float | None, margin_db: float) -> bool:
+    return reference_db is not None and level_db < reference_db - margin_db
 
 
 def is_aside(hearing: Hearing, config: HearingConfig) -> bool | None:
     """Is what was said so far, while the machine spoke, too quiet to be this user's? None: perhaps; too little was said."""
-    if not _is_background(hearing, hearing.level_db, config.aside_db - _FIRST_FRAMES_DB):
+    if not _is_below(hearing.level_db, hearing.user_level_db, config.aside_db - _FIRST_FRAMES_DB):
         return False
     if hearing.speech_s < config.aside_after_s and hearing.silence_frames < config.pause_frames:
         return None
-    return _is_background(hearing, hearing.level_db, config.aside_db)
+    return _is_below(hearing.level_db, hearing.user_level_db, config.aside_db)
 
 
 def _margin_db(hearing: Hearing, config: HearingConfig, *, machine_speaks: bool) -> float:
@@ -155,14 +165,19 @@ def hear(
     if frame.echo_share >= config.max_echo_share:
         probability = 0.0
     voiced = probability >= (config.leave if hearing.active else config.enter)
+    quiet = hearing.quiet_frames + 1
     level_db, run, active = hearing.level_db, 0, False
     if voiced:
-        frame_db = _frame_db(pcm)
-        level_db = _level(level_db, frame_db, hearing.speech_frames)
-        run = min(hearing.run_frames + 1, config.onset_frames + 2)
+        frame_db, own_db = _frame_db(pcm), _own_level_db(hearing)
+        if not _is_below(frame_db, own_db, config.background_db):
+            quiet = 0
+        voiced = quiet < config.background_frames if hearing.active else quiet == 0
         margin_db = _margin_db(hearing, config, machine_speaks=machine_speaks)
-        begins = run >= config.onset_frames and not _is_background(hearing, frame_db, margin_db)
-        active = hearing.active or begins
+        run = min(hearing.run_frames + 1, config.onset_frames + 2)
+        begins = run >= config.onset_frames and not _is_below(frame_db, own_db, margin_db)
+        active = voiced and (hearing.active or begins)
+        if voiced:
+            level_db = _level(level_db, frame_db, hearing.speech_frames)
     onset = active and not hearing.active
     started = hearing.started or active
     silence = 0 if voiced and started else hearing.silence_frames + 1
@@ -184,6 +199,7 @@ def hear(
             speech_frames=hearing.speech_frames + (run if first else 1 if voiced and started else 0),
             frames=frames,
             level_db=level_db,
+            quiet_frames=quiet,
             aside_frames=hearing.aside_frames and (config.aside_pause_frames if voiced else hearing.aside_frames - 1),
         ),
         onset,
