@@ -1,5 +1,7 @@
 """The compiled echo filter against its slow twin; its states are values; without a compiler the twin runs."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,29 @@ def test_a_step_leaves_the_old_state_untouched(library) -> None:
     np.testing.assert_array_equal(state, before)
     np.testing.assert_array_equal(first.rest_B, again.rest_B)
     assert not np.array_equal(first.rest_B, other.rest_B)
+
+
+def test_an_hour_of_silence_costs_no_more_than_the_first_minute(library) -> None:
+    near, far = sounds(3)
+    design = CompiledEchoFilter(library)
+    state = design.init()
+    for near_B, far_B in zip(near[:100], far[:100], strict=True):
+        _, state = design.step(near_B, far_B, state)
+    faded = (state * np.float32(1e-38)).astype(np.float32)  # what is left of the path after an hour
+    assert np.count_nonzero((faded != 0) & (np.abs(faded) < np.finfo(np.float32).tiny)) > 1000
+    silent = np.zeros(BLOCK_SAMPLES, np.float32)
+
+    def fastest(start: np.ndarray) -> float:
+        times = []
+        for _ in range(60):
+            began = time.perf_counter()
+            design.step(silent, silent, start)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    assert fastest(faded) < 3 * fastest(state)
+    tiny = np.float32(1e-40)
+    assert tiny * np.float32(0.5) > 0  # whoever called still has them
 
 
 def test_blocks_that_are_views_are_read_right(library) -> None:

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
 
 #define BLOCK 128
 #define BINS (BLOCK + 1)
@@ -156,15 +159,17 @@ static float total(vec v) {
     return (a + c) + (b + d);
 }
 
-/* The parts of a state, each BINS x P with the partitions innermost, then BINS, then BLOCK numbers. */
+/* The parts of a state: five planes of BINS x P with the partitions innermost, BINS numbers, and four blocks of sound, those of
+   the step that made it. */
 typedef struct {
-    float *played_re, *played_im, *path_re, *path_im, *variance, *talker, *far;
+    float *played_re, *played_im, *path_re, *path_im, *variance, *talker, *near, *far, *rest, *echo;
 } parts;
 
 static parts parts_of(float *state, int64_t P) {
     const int64_t plane = BINS * P;
+    float *sound = state + 5 * plane + BINS;
     return (parts){state, state + plane, state + 2 * plane, state + 3 * plane, state + 4 * plane, state + 5 * plane,
-                   state + 5 * plane + BINS};
+                   sound, sound + BLOCK, sound + 2 * BLOCK, sound + 3 * BLOCK};
 }
 
 /* Everything played is one block older; sums over the partitions: the echo's spectrum and the doubt. */
@@ -220,28 +225,41 @@ static void learn(parts old, parts new, const spectrum *rest, const float *noise
 }
 
 /* Of a state: how many numbers, for P partitions, P a multiple of `echo_lanes()`. */
-int64_t echo_state_size(int64_t P) { return 5 * BINS * P + BINS + BLOCK; }
+int64_t echo_state_size(int64_t P) { return 5 * BINS * P + BINS + 4 * BLOCK; }
 
 int64_t echo_lanes(void) { return LANES; }
 
-/* near, far: BLOCK samples in. rest, echo: BLOCK samples out. `before` is read, `after` written; they may not overlap.
-   Returns the expected mean square of the echo that is left. */
-float echo_step(const float *near, const float *far, float *before, float *after, float *rest, float *echo, int64_t P) {
+/* After minutes of silence what is known fades towards numbers so small that a processor takes a hundred times as long for
+   each: they are taken for 0 while `on`. Returns what to give back. */
+static unsigned flush_tiny(unsigned on) {
+#ifdef __SSE__
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(on);
+    return before;
+#else
+    return on;
+#endif
+}
+
+/* `before` is read; `after` is written, all but its near and its far sound, which are read. They may not overlap. Returns the
+   expected mean square of the echo that is left. */
+float echo_step(float *before, float *after, int64_t P) {
     static const float silence[BLOCK];
     const parts old = parts_of(before, P), new = parts_of(after, P);
     spectrum X;
     points x;
     float doubt[BINS], doubt_sum = 0;
-    lay(&x, old.far, far);
+    const unsigned before_call = flush_tiny(0x9fc0); /* default rounding, no exceptions, flush to zero, denormals are zero */
+    lay(&x, old.far, new.far);
     spectrum_of(&x, &X);
     spectrum echo_F;
     echo_and_doubt(old, new, &X, P, &echo_F, doubt);
     samples_of(&echo_F, &x);
     for (int n = 0; n < BLOCK; n++) {
-        echo[n] = (n % 2 ? x.im : x.re)[POINTS / 2 + n / 2][0];
-        rest[n] = near[n] - echo[n];
+        new.echo[n] = (n % 2 ? x.im : x.re)[POINTS / 2 + n / 2][0];
+        new.rest[n] = new.near[n] - new.echo[n];
     }
-    lay(&x, silence, rest);
+    lay(&x, silence, new.rest);
     spectrum_of(&x, &X);
     for (int f = 0; f < BINS; f++) {
         const float power = X.re[f][0] * X.re[f][0] + X.im[f][0] * X.im[f][0];
@@ -250,6 +268,6 @@ float echo_step(const float *near, const float *far, float *before, float *after
         doubt[f] += new.talker[f] + POWER_FLOOR;
     }
     for (int64_t first = 0; first < P; first += LANES) learn(old, new, &X, doubt, first, P);
-    memcpy(new.far, far, BLOCK * sizeof(float));
+    flush_tiny(before_call);
     return doubt_sum / (BLOCK * BLOCK); /* Parseval over the half spectrum of 256 samples, of which 128 hold sound */
 }

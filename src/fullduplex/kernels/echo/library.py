@@ -35,9 +35,9 @@ class CompiledEchoFilter:
         """What `EchoFilter.init` knows, partitions innermost and padded to whole vectors."""
         start = EchoFilter(self.num_partitions).init()
         state = np.zeros(self.library.echo_state_size(self._padded), np.float32)
-        planes, rest = np.split(state, [5 * self._plane])
+        planes, others = np.split(state, [5 * start.talker_F.size * self._padded])
         planes.reshape(5, -1, self._padded)[4, :, : self.num_partitions] = start.variance_PF.T
-        rest[: start.talker_F.size] = start.talker_F
+        others[: start.talker_F.size] = start.talker_F
         return state
 
     def step(self, near_B: Pcm, far_B: Pcm, state: Float32Array) -> tuple[EchoEstimate, Float32Array]:
@@ -45,23 +45,16 @@ class CompiledEchoFilter:
         for block in (near_B, far_B):
             if block.shape != (BLOCK_SAMPLES,) or block.dtype != np.float32:
                 raise InputError(f"block is {block.shape} {block.dtype}; expected ({BLOCK_SAMPLES},) float32")
-        near_B, far_B = np.ascontiguousarray(near_B), np.ascontiguousarray(far_B)
         after = np.empty_like(state)
-        out = np.empty((2, BLOCK_SAMPLES), np.float32)
-        doubt = self.library.echo_step(
-            near_B.ctypes.data, far_B.ctypes.data, state.ctypes.data, after.ctypes.data, out[0].ctypes.data,
-            out[1].ctypes.data, self._padded,
-        )  # fmt: skip
-        return EchoEstimate(out[0], out[1], doubt), after
+        sounds = after[-4 * BLOCK_SAMPLES :].reshape(4, BLOCK_SAMPLES)  # near, far, rest, echo
+        sounds[0], sounds[1] = near_B, far_B
+        doubt = self.library.echo_step(state.ctypes.data, after.ctypes.data, self._padded)
+        return EchoEstimate(sounds[2].copy(), sounds[3].copy(), doubt), after
 
     @property
     def _padded(self) -> int:
         lanes = self.library.echo_lanes()
         return -(-self.num_partitions // lanes) * lanes
-
-    @property
-    def _plane(self) -> int:
-        return (BLOCK_SAMPLES + 1) * self._padded
 
 
 def echo_filter(num_partitions: int) -> AdaptiveFilter:
@@ -79,7 +72,7 @@ def load_echo(folder: Path, compiler: str | None) -> ctypes.CDLL | None:
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.echo_lanes.restype = library.echo_state_size.restype = size
     library.echo_state_size.argtypes = (size,)
-    library.echo_step.restype, library.echo_step.argtypes = ctypes.c_float, (*[pointer] * 6, size)
+    library.echo_step.restype, library.echo_step.argtypes = ctypes.c_float, (pointer, pointer, size)
     _LOG.info("compiled echo filter: %s", how)
     return library
 
