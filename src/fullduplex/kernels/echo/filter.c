@@ -55,6 +55,13 @@ __attribute__((constructor)) static void fill_tables(void) {
 
 #define LOAD(a, at) vec a##_re = x->re[at], a##_im = x->im[at]
 #define STORE(a, at) x->re[at] = a##_re, x->im[at] = a##_im
+#define LOAD_FOUR(at, step)                                                                                            \
+    LOAD(a, at);                                                                                                       \
+    LOAD(b, (at) + (step));                                                                                            \
+    LOAD(c, (at) + 2 * (step));                                                                                        \
+    LOAD(d, (at) + 3 * (step))
+#define STORE_FOUR(at, step)                                                                                           \
+    STORE(a, at), STORE(b, (at) + (step)), STORE(c, (at) + 2 * (step)), STORE(d, (at) + 3 * (step))
 
 /* Decimation in time: from bit-reversed order to natural order, e^(+...), not divided by POINTS. Two stages to a pass over
    memory. */
@@ -70,18 +77,12 @@ static void inverse(points *x) {
         for (int j = 0; j < half; j++) {
             const int n = j * (POINTS / half), m = n / 2;
             for (int at = j; at < POINTS; at += 4 * half) {
-                LOAD(a, at);
-                LOAD(b, at + half);
-                LOAD(c, at + 2 * half);
-                LOAD(d, at + 3 * half);
+                LOAD_FOUR(at, half);
                 GATHER(a, b, cosine[n], sine[n]);
                 GATHER(c, d, cosine[n], sine[n]);
                 GATHER(a, c, cosine[m], sine[m]);
                 GATHER(b, d, -sine[m], cosine[m]); /* a quarter turn on */
-                STORE(a, at);
-                STORE(b, at + half);
-                STORE(c, at + 2 * half);
-                STORE(d, at + 3 * half);
+                STORE_FOUR(at, half);
             }
         }
 }
@@ -92,18 +93,12 @@ static void forward(points *x) {
         for (int j = 0; j < half; j++) {
             const int n = j * (POINTS / half), m = n / 2;
             for (int at = j; at < POINTS; at += 4 * half) {
-                LOAD(a, at);
-                LOAD(b, at + half);
-                LOAD(c, at + 2 * half);
-                LOAD(d, at + 3 * half);
+                LOAD_FOUR(at, half);
                 SPREAD(a, c, cosine[m], sine[m]);
                 SPREAD(b, d, -sine[m], cosine[m]);
                 SPREAD(a, b, cosine[n], sine[n]);
                 SPREAD(c, d, cosine[n], sine[n]);
-                STORE(a, at);
-                STORE(b, at + half);
-                STORE(c, at + 2 * half);
-                STORE(d, at + 3 * half);
+                STORE_FOUR(at, half);
             }
         }
     for (int at = 0; at < POINTS; at += 2) {
