@@ -12,7 +12,7 @@ def run(near: np.ndarray, far: np.ndarray, design: EchoFilter) -> tuple[np.ndarr
     for start in range(0, near.size, BLOCK_SAMPLES):
         block = slice(start, start + BLOCK_SAMPLES)
         estimate, state = design.step(near[block], far[block], state)
-        out.append(estimate.rest_B)
+        out.append(estimate.rest_N)
     return np.concatenate(out), state
 
 
@@ -42,7 +42,7 @@ def test_a_step_leaves_the_old_state_untouched() -> None:
     first, _ = design.step(blocks[1], blocks[0], state)
     design.step(blocks[0], -blocks[1], state)
     again, _ = design.step(blocks[1], blocks[0], state)
-    np.testing.assert_array_equal(first.rest_B, again.rest_B)
+    np.testing.assert_array_equal(first.rest_N, again.rest_N)
 
 
 def test_a_filter_without_partitions_is_refused() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fullduplex.base.errors import InputError
 from fullduplex.numerics.signal import Pcm
 
-__all__ = ["BLOCK_SAMPLES", "AdaptiveFilter", "EchoEstimate", "EchoFilter", "EchoFilterState"]
+__all__ = ["BLOCK_SAMPLES", "AdaptiveFilter", "EchoEstimate", "EchoFilter", "EchoFilterState", "check_blocks"]
 
 BLOCK_SAMPLES = 128
 
@@ -38,11 +38,11 @@ class EchoFilterState:
 
 @dataclass(frozen=True, slots=True)
 class EchoEstimate:
-    """One block: what is left of the microphone, the echo taken out, and the power of echo that may be left."""
+    """K blocks, N = 128 K samples: what is left of the microphone, the echo taken out, and what may be left of it."""
 
-    rest_B: Pcm
-    echo_B: Pcm
-    doubt: float  # expected mean square of the echo still in `rest_B`
+    rest_N: Pcm
+    echo_N: Pcm
+    doubt_K: NDArray[np.float32]  # of every block, expected mean square of the echo still in `rest_N`
 
 
 class AdaptiveFilter(Protocol):
@@ -52,8 +52,8 @@ class AdaptiveFilter(Protocol):
         """The state before anything was played."""
         ...
 
-    def step(self, near_B: Pcm, far_B: Pcm, state: Any) -> tuple[EchoEstimate, Any]:
-        """One block later; see `EchoFilter.step`."""
+    def step(self, near_N: Pcm, far_N: Pcm, state: Any) -> tuple[EchoEstimate, Any]:
+        """Some blocks later; see `EchoFilter.step`."""
         ...
 
 
@@ -77,14 +77,25 @@ class EchoFilter:
             last_far_B=np.zeros(BLOCK_SAMPLES, np.float32),
         )
 
-    def step(self, near_B: Pcm, far_B: Pcm, state: EchoFilterState) -> tuple[EchoEstimate, EchoFilterState]:
-        """Take the echo of everything played so far out of the next block.
+    def step(self, near_N: Pcm, far_N: Pcm, state: EchoFilterState) -> tuple[EchoEstimate, EchoFilterState]:
+        """Take the echo of everything played so far out of the next blocks.
 
         Args:
-            near_B: (128,) what the microphone heard.
-            far_B: (128,) what the loudspeaker played at the same time.
+            near_N: (128 K,) what the microphone heard, float32.
+            far_N: (128 K,) what the loudspeaker played at the same time, float32.
             state: what the last step returned; it is left as it was.
+
+        Raises: InputError for other lengths or types.
         """
+        check_blocks(near_N, far_N)
+        rest_N, echo_N = np.empty_like(near_N), np.empty_like(near_N)
+        doubt_K = np.empty(near_N.size // BLOCK_SAMPLES, np.float32)
+        for k in range(doubt_K.size):
+            block = slice(k * BLOCK_SAMPLES, (k + 1) * BLOCK_SAMPLES)
+            rest_N[block], echo_N[block], doubt_K[k], state = self._block(near_N[block], far_N[block], state)
+        return EchoEstimate(rest_N, echo_N, doubt_K), state
+
+    def _block(self, near_B: Pcm, far_B: Pcm, state: EchoFilterState) -> tuple[Pcm, Pcm, float, EchoFilterState]:
         played_PF = np.empty_like(state.played_PF)
         played_PF[1:] = state.played_PF[:-1]
         played_PF[0] = np.fft.rfft(np.concatenate([state.last_far_B, far_B]))
@@ -106,4 +117,15 @@ class EchoFilter:
         after = EchoFilterState(played_PF, path_PF, variance_PF.astype(np.float32), talker_F.astype(np.float32), far_B)
         # Parseval over the half spectrum of 2 B samples, of which B hold sound.
         doubt = float(doubt_F.sum()) / (BLOCK_SAMPLES * BLOCK_SAMPLES)
-        return EchoEstimate(rest_B, echo_B, doubt), after
+        return rest_B, echo_B, doubt, after
+
+
+def check_blocks(near_N: Pcm, far_N: Pcm) -> None:
+    """Raises: InputError unless both are float32 vectors of one length, whole blocks and at least one."""
+    shapes = {near_N.shape, far_N.shape}
+    whole = near_N.ndim == 1 and near_N.size > 0 and near_N.size % BLOCK_SAMPLES == 0
+    if len(shapes) != 1 or not whole or near_N.dtype != np.float32 or far_N.dtype != np.float32:
+        raise InputError(
+            f"blocks are {near_N.shape} {near_N.dtype} and {far_N.shape} {far_N.dtype}; "
+            f"expected float32 vectors of one length, a multiple of {BLOCK_SAMPLES}"
+        )

@@ -94,26 +94,26 @@ class EchoCanceller:
                 f"chunk has {near.size} samples; expected a multiple of {BLOCK_SAMPLES}, or any_chunk=True"
             )
         self._near, self._far = np.concatenate([self._near, near]), np.concatenate([self._far, far])
-        done = [self._out]
-        for start in range(0, self._near.size - BLOCK_SAMPLES + 1, BLOCK_SAMPLES):
-            done.append(self._block(start))
         used = self._near.size // BLOCK_SAMPLES * BLOCK_SAMPLES
+        rest = self._blocks(used) if used else self._near[:0]
         self._near, self._far = self._near[used:], self._far[used:]
-        ready = np.concatenate(done)
+        ready = np.concatenate([self._out, rest])
         self._out = ready[near.size :]
         return ready[: near.size]
 
-    def _block(self, start: int) -> Pcm:
-        block = slice(start, start + BLOCK_SAMPLES)
-        estimate, self._state = self._filter.step(self._near[block], self._far[block], self._state)
-        self._rest_power = 0.7 * self._rest_power + 0.3 * _power(estimate.rest_B)
-        self._echo_power = max(_HOLD * self._echo_power, _power(estimate.echo_B))
-        self._doubt = max(_HOLD * self._doubt, estimate.doubt)
-        return estimate.rest_B
+    def _blocks(self, used: int) -> Pcm:
+        estimate, self._state = self._filter.step(self._near[:used], self._far[:used], self._state)
+        powers = zip(_powers(estimate.rest_N), _powers(estimate.echo_N), estimate.doubt_K.tolist(), strict=True)
+        for rest_power, echo_power, doubt in powers:
+            self._rest_power = 0.7 * self._rest_power + 0.3 * rest_power
+            self._echo_power = max(_HOLD * self._echo_power, echo_power)
+            self._doubt = max(_HOLD * self._doubt, doubt)
+        return estimate.rest_N
 
 
-def _power(block_B: Pcm) -> float:
-    return float(block_B @ block_B) / BLOCK_SAMPLES
+def _powers(sound_N: Pcm) -> list[float]:
+    """Mean square of every block."""
+    return np.square(sound_N).reshape(-1, BLOCK_SAMPLES).mean(axis=1).tolist()
 
 
 class NoEcho:

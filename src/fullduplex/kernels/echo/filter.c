@@ -1,4 +1,4 @@
-/* One block of the adaptive echo filter of `fullduplex.numerics.echo_filter`, which is its slow twin and says what is
+/* The adaptive echo filter of `fullduplex.numerics.echo_filter`, which is its slow twin and says what is
    computed. Here the same numbers lie partitions innermost, LANES of them to a vector, so that one pass of a Fourier
    transform is a pass for eight partitions. Partitions past the last are padding: of variance 0, they learn nothing. */
 #include <math.h>
@@ -154,34 +154,32 @@ static float total(vec v) {
     return (a + c) + (b + d);
 }
 
-/* The parts of a state: five planes of BINS x P with the partitions innermost, BINS numbers, and four blocks of sound, those of
-   the step that made it. */
+/* The parts of a state: five planes of BINS x P with the partitions innermost, then BINS and BLOCK numbers. */
 typedef struct {
-    float *played_re, *played_im, *path_re, *path_im, *variance, *talker, *near, *far, *rest, *echo;
+    float *played_re, *played_im, *path_re, *path_im, *variance, *talker, *far;
 } parts;
 
 static parts parts_of(float *state, int64_t P) {
     const int64_t plane = BINS * P;
-    float *sound = state + 5 * plane + BINS;
     return (parts){state, state + plane, state + 2 * plane, state + 3 * plane, state + 4 * plane, state + 5 * plane,
-                   sound, sound + BLOCK, sound + 2 * BLOCK, sound + 3 * BLOCK};
+                   state + 5 * plane + BINS};
 }
 
 /* Everything played is one block older; sums over the partitions: the echo's spectrum and the doubt. */
-static void echo_and_doubt(parts old, parts new, const spectrum *far, int64_t P, spectrum *echo, float *doubt) {
+static void echo_and_doubt(parts s, const spectrum *far, int64_t P, spectrum *echo, float *doubt) {
     for (int f = 0; f < BINS; f++) {
         const int64_t row = f * P;
-        new.played_re[row] = far->re[f][0];
-        new.played_im[row] = far->im[f][0];
-        memcpy(new.played_re + row + 1, old.played_re + row, (size_t)(P - 1) * sizeof(float));
-        memcpy(new.played_im + row + 1, old.played_im + row, (size_t)(P - 1) * sizeof(float));
+        memmove(s.played_re + row + 1, s.played_re + row, (size_t)(P - 1) * sizeof(float));
+        memmove(s.played_im + row + 1, s.played_im + row, (size_t)(P - 1) * sizeof(float));
+        s.played_re[row] = far->re[f][0];
+        s.played_im[row] = far->im[f][0];
         vec re = {0}, im = {0}, power = {0};
         for (int64_t at = row; at < row + P; at += LANES) {
-            const vec a = *(loose *)(new.played_re + at), b = *(loose *)(new.played_im + at);
-            const vec c = *(loose *)(old.path_re + at), d = *(loose *)(old.path_im + at);
+            const vec a = *(loose *)(s.played_re + at), b = *(loose *)(s.played_im + at);
+            const vec c = *(loose *)(s.path_re + at), d = *(loose *)(s.path_im + at);
             re += a * c - b * d;
             im += a * d + b * c;
-            power += (a * a + b * b) * *(loose *)(old.variance + at);
+            power += (a * a + b * b) * *(loose *)(s.variance + at);
         }
         echo->re[f] = (vec){total(re)};
         echo->im[f] = (vec){total(im)};
@@ -190,15 +188,15 @@ static void echo_and_doubt(parts old, parts new, const spectrum *far, int64_t P,
 }
 
 /* Learn from what is left: LANES partitions. `noise`: doubt and talker. */
-static void learn(parts old, parts new, const spectrum *rest, const float *noise, int64_t first, int64_t P) {
+static void learn(parts s, const spectrum *rest, const float *noise, int64_t first, int64_t P) {
     spectrum change;
     points x;
     vec step[BINS];
     for (int f = 0; f < BINS; f++) {
         const int64_t at = f * P + first;
-        const vec a = *(loose *)(new.played_re + at), b = *(loose *)(new.played_im + at);
+        const vec a = *(loose *)(s.played_re + at), b = *(loose *)(s.played_im + at);
         const float re = rest->re[f][0], im = rest->im[f][0];
-        step[f] = *(loose *)(old.variance + at) / noise[f];
+        step[f] = *(loose *)(s.variance + at) / noise[f];
         change.re[f] = step[f] * (a * re + b * im);
         change.im[f] = step[f] * (a * im - b * re);
     }
@@ -208,19 +206,47 @@ static void learn(parts old, parts new, const spectrum *rest, const float *noise
     spectrum_of(&x, &change);
     for (int f = 0; f < BINS; f++) {
         const int64_t at = f * P + first;
-        const vec a = *(loose *)(new.played_re + at), b = *(loose *)(new.played_im + at);
-        const vec re = DRIFT * (*(loose *)(old.path_re + at) + change.re[f]);
-        const vec im = DRIFT * (*(loose *)(old.path_im + at) + change.im[f]);
+        const vec a = *(loose *)(s.played_re + at), b = *(loose *)(s.played_im + at);
+        const vec re = DRIFT * (*(loose *)(s.path_re + at) + change.re[f]);
+        const vec im = DRIFT * (*(loose *)(s.path_im + at) + change.im[f]);
         const vec shrink = 1.0f - 0.5f * step[f] * (a * a + b * b);
-        *(loose *)(new.path_re + at) = re;
-        *(loose *)(new.path_im + at) = im;
-        *(loose *)(new.variance + at) = DRIFT * DRIFT * shrink * *(loose *)(old.variance + at) +
+        *(loose *)(s.path_re + at) = re;
+        *(loose *)(s.path_im + at) = im;
+        *(loose *)(s.variance + at) = DRIFT * DRIFT * shrink * *(loose *)(s.variance + at) +
                                         (1.0f - DRIFT * DRIFT) * (re * re + im * im);
     }
 }
 
+/* One block: the expected mean square of the echo that is left. */
+static float step(parts s, const float *near, const float *far, float *rest, float *echo, int64_t P) {
+    static const float silence[BLOCK];
+    spectrum X;
+    points x;
+    float doubt[BINS], doubt_sum = 0;
+    lay(&x, s.far, far);
+    spectrum_of(&x, &X);
+    spectrum echo_F;
+    echo_and_doubt(s, &X, P, &echo_F, doubt);
+    samples_of(&echo_F, &x);
+    for (int n = 0; n < BLOCK; n++) {
+        echo[n] = (n % 2 ? x.im : x.re)[POINTS / 2 + n / 2][0];
+        rest[n] = near[n] - echo[n];
+    }
+    lay(&x, silence, rest);
+    spectrum_of(&x, &X);
+    for (int f = 0; f < BINS; f++) {
+        const float power = X.re[f][0] * X.re[f][0] + X.im[f][0] * X.im[f][0];
+        s.talker[f] = TALKER_MEMORY * s.talker[f] + (1 - TALKER_MEMORY) * power;
+        doubt_sum += doubt[f];
+        doubt[f] += s.talker[f] + POWER_FLOOR;
+    }
+    for (int64_t first = 0; first < P; first += LANES) learn(s, &X, doubt, first, P);
+    memcpy(s.far, far, BLOCK * sizeof(float));
+    return doubt_sum / (BLOCK * BLOCK); /* Parseval over the half spectrum of 256 samples, of which 128 hold sound */
+}
+
 /* Of a state: how many numbers, for P partitions, P a multiple of `echo_lanes()`. */
-int64_t echo_state_size(int64_t P) { return 5 * BINS * P + BINS + 4 * BLOCK; }
+int64_t echo_state_size(int64_t P) { return 5 * BINS * P + BINS + BLOCK; }
 
 int64_t echo_lanes(void) { return LANES; }
 
@@ -236,33 +262,16 @@ static unsigned flush_tiny(unsigned on) {
 #endif
 }
 
-/* `before` is read; `after` is written, all but its near and its far sound, which are read. They may not overlap. Returns the
-   expected mean square of the echo that is left. */
-float echo_step(float *before, float *after, int64_t P) {
-    static const float silence[BLOCK];
-    const parts old = parts_of(before, P), new = parts_of(after, P);
-    spectrum X;
-    points x;
-    float doubt[BINS], doubt_sum = 0;
-    const unsigned before_call = flush_tiny(0x9fc0); /* default rounding, no exceptions, flush to zero, denormals are zero */
-    lay(&x, old.far, new.far);
-    spectrum_of(&x, &X);
-    spectrum echo_F;
-    echo_and_doubt(old, new, &X, P, &echo_F, doubt);
-    samples_of(&echo_F, &x);
-    for (int n = 0; n < BLOCK; n++) {
-        new.echo[n] = (n % 2 ? x.im : x.re)[POINTS / 2 + n / 2][0];
-        new.rest[n] = new.near[n] - new.echo[n];
+/* Blocks one after another, the state changed where it lies. sounds: near, far, rest and echo, of which the first two are read
+   and the last two written, then a doubt for every block. */
+void echo_run(float *state, float *sounds, int64_t blocks, int64_t P) {
+    const unsigned before = flush_tiny(0x9fc0); /* default rounding, no exceptions, flush to zero, denormals are zero */
+    const parts s = parts_of(state, P);
+    float *near = sounds, *far = near + blocks * BLOCK, *rest = far + blocks * BLOCK, *echo = rest + blocks * BLOCK;
+    float *doubt = echo + blocks * BLOCK;
+    for (int64_t i = 0; i < blocks; i++) {
+        const int64_t at = i * BLOCK;
+        doubt[i] = step(s, near + at, far + at, rest + at, echo + at, P);
     }
-    lay(&x, silence, new.rest);
-    spectrum_of(&x, &X);
-    for (int f = 0; f < BINS; f++) {
-        const float power = X.re[f][0] * X.re[f][0] + X.im[f][0] * X.im[f][0];
-        new.talker[f] = TALKER_MEMORY * old.talker[f] + (1 - TALKER_MEMORY) * power;
-        doubt_sum += doubt[f];
-        doubt[f] += new.talker[f] + POWER_FLOOR;
-    }
-    for (int64_t first = 0; first < P; first += LANES) learn(old, new, &X, doubt, first, P);
-    flush_tiny(before_call);
-    return doubt_sum / (BLOCK * BLOCK); /* Parseval over the half spectrum of 256 samples, of which 128 hold sound */
+    flush_tiny(before);
 }

@@ -1,4 +1,4 @@
-"""The compiled echo filter: `fullduplex.numerics.echo_filter` in one call a block, or that filter itself without a compiler.
+"""The compiled echo filter: `fullduplex.numerics.echo_filter` in one call, or that filter itself without a compiler.
 
 ctypes releases the GIL during a call. The state stays a value: a step reads one and writes another.
 """
@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from fullduplex.base.arrays import Float32Array
-from fullduplex.base.errors import InputError
 from fullduplex.kernels.native.build import Sources, cache_folder, find_compiler, load
-from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, AdaptiveFilter, EchoEstimate, EchoFilter
+from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, AdaptiveFilter, EchoEstimate, EchoFilter, check_blocks
 from fullduplex.numerics.signal import Pcm
 
 __all__ = ["SOURCES", "CompiledEchoFilter", "echo_filter", "load_echo"]
@@ -40,16 +39,15 @@ class CompiledEchoFilter:
         others[: start.talker_F.size] = start.talker_F
         return state
 
-    def step(self, near_B: Pcm, far_B: Pcm, state: Float32Array) -> tuple[EchoEstimate, Float32Array]:
-        """As `EchoFilter.step`. Raises: InputError for blocks of another length or type."""
-        for block in (near_B, far_B):
-            if block.shape != (BLOCK_SAMPLES,) or block.dtype != np.float32:
-                raise InputError(f"block is {block.shape} {block.dtype}; expected ({BLOCK_SAMPLES},) float32")
-        after = np.empty_like(state)
-        sounds = after[-4 * BLOCK_SAMPLES :].reshape(4, BLOCK_SAMPLES)  # near, far, rest, echo
-        sounds[0], sounds[1] = near_B, far_B
-        doubt = self.library.echo_step(state.ctypes.data, after.ctypes.data, self._padded)
-        return EchoEstimate(sounds[2].copy(), sounds[3].copy(), doubt), after
+    def step(self, near_N: Pcm, far_N: Pcm, state: Float32Array) -> tuple[EchoEstimate, Float32Array]:
+        """As `EchoFilter.step`."""
+        check_blocks(near_N, far_N)
+        count = near_N.size // BLOCK_SAMPLES
+        after, sounds = state.copy(), np.empty(4 * near_N.size + count, np.float32)
+        rows = sounds[: 4 * near_N.size].reshape(4, near_N.size)  # near, far, rest, echo
+        rows[0], rows[1] = near_N, far_N
+        self.library.echo_run(after.ctypes.data, sounds.ctypes.data, count, self._padded)
+        return EchoEstimate(rows[2], rows[3], sounds[4 * near_N.size :]), after
 
     @property
     def _padded(self) -> int:
@@ -72,7 +70,7 @@ def load_echo(folder: Path, compiler: str | None) -> ctypes.CDLL | None:
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.echo_lanes.restype = library.echo_state_size.restype = size
     library.echo_state_size.argtypes = (size,)
-    library.echo_step.restype, library.echo_step.argtypes = ctypes.c_float, (pointer, pointer, size)
+    library.echo_run.restype, library.echo_run.argtypes = None, (pointer, pointer, size, size)
     _LOG.info("compiled echo filter: %s", how)
     return library
 
