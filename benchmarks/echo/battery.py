@@ -23,7 +23,7 @@ Pcm = NDArray[np.float32]
 
 MARKER_S = 1.5  # when the marker begins
 FAR_S = 3.0  # when the machine's first reply begins to play
-LOOP_S = 0.08  # from playing in the page to the loudspeaker, and from the microphone to the page
+LOOP_S = 0.16  # from playing in the page to the loudspeaker, and from the microphone to the page
 _MARKER_SAMPLES = 160
 _PAUSE_S = 0.8  # between replies
 _ALONE = 6  # replies without an interruption

@@ -35,6 +35,7 @@ Pcm = NDArray[np.float32]
 
 HERE = Path(__file__).parent
 _DEVICE_HZ = 48_000
+_WARM_S = 12.0  # the buffers between browser and sound server find their sizes
 _SCRIPT = """
 load-module module-native-protocol-unix socket={socket} auth-anonymous=1
 load-module module-null-sink sink_name=speaker rate=48000 channels=2
@@ -152,6 +153,7 @@ async def record(session: Session, folder: Path, *, play: bool = True) -> Take:
             await page.until("globalThis.ready === true")
             order = json.dumps({"play": play, "after_s": FAR_S - MARKER_S})
             cancels = await page.run(f"start({order})")
+            await asyncio.sleep(_WARM_S)
             player = await asyncio.create_subprocess_exec(
                 "pacat", "--playback", "--device=room", "--file-format=wav", str(mic), env=environment
             )
