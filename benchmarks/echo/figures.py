@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_SAMPLES
 
-__all__ = ["active_frames", "attenuation_db", "delay_samples", "onset_of", "onsets", "sdr_db", "shifted", "steadiness_db", "word_errors"]
+__all__ = [
+    "active_frames",
+    "attenuation_db",
+    "delay_samples",
+    "onset_of",
+    "onsets",
+    "sdr_db",
+    "shifted",
+    "steadiness_db",
+    "word_errors",
+]
 
 Pcm = NDArray[np.float32]
 

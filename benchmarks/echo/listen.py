@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from echo.battery import Interruption, Session
 from echo.chromium import Take
-from echo.figures import active_frames, attenuation_db, onset_of, onsets, sdr_db, word_errors
+from echo.figures import active_frames, attenuation_db, delay_samples, onset_of, onsets, sdr_db, word_errors
 from numpy.typing import NDArray
 
 from fullduplex.base.units import EAR_RATE_HZ, FRAME_S, FRAME_SAMPLES, samples_from_s
@@ -33,6 +33,7 @@ CONDITIONS = {
 }
 _PREROLL_S, _AFTER_S = 0.384, 0.3
 _FIRST_S = 0.5
+_MOST_LATE_SAMPLES = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +120,16 @@ class Listener:
         frame, already = onset_of(active, said.start, said.end)
         before, after = samples_from_s(_PREROLL_S, EAR_RATE_HZ), samples_from_s(_AFTER_S, EAR_RATE_HZ)
         noticed = said.start if already else (0 if frame is None else (frame + 1) * FRAME_SAMPLES)
-        stretch = slice(said.start, said.end)
+        late = delay_samples(out[said.start : said.end], session.near[said.start : said.end], most=_MOST_LATE_SAMPLES)
+        voice, clean = out[said.start + late : said.end + late], session.near[said.start : said.end]
         return Heard(
             text=said.text,
             understood=self._recogniser.recognise(out[said.start - before : said.end + after]).text,
             read="" if frame is None else self._recogniser.recognise(out[noticed - before : said.end + after]).text,
             onset_s=None if frame is None else ((frame + 1) * FRAME_SAMPLES - said.start) / EAR_RATE_HZ,
             already=already,
-            sdr_db=sdr_db(out[stretch], session.near[stretch]),
-            first_sdr_db=sdr_db(out[stretch], session.near[stretch], first_s=_FIRST_S),
+            sdr_db=sdr_db(voice, clean),
+            first_sdr_db=sdr_db(voice, clean, first_s=_FIRST_S),
         )
 
 
