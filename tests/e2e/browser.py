@@ -98,9 +98,12 @@ class Page:
 
 @asynccontextmanager
 async def browsing(
-    folder: Path, *, microphone: Path | None, allow: bool = True, extra: tuple[str, ...] = ()
+    folder: Path, *, microphone: Path | None, allow: bool = True, fake: bool = True, extra: tuple[str, ...] = ()
 ) -> AsyncIterator[Page]:
-    """A browser whose microphone plays a WAV file in a loop (or hears its test tone, or is denied)."""
+    """A browser whose microphone plays a WAV file in a loop (or hears its test tone, or is denied).
+
+    `fake` False: with the sound devices of the machine.
+    """
     path = find_browser()
     assert path is not None
     flags = [
@@ -110,7 +113,7 @@ async def browsing(
         "--disable-dev-shm-usage",
         "--no-first-run",
         "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
+        *(["--use-fake-device-for-media-stream"] if fake else []),
         "--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts",
         f"--user-data-dir={folder / 'profile'}",
         "--remote-debugging-port=0",
