@@ -19,7 +19,7 @@ from fullduplex.kernels.decoder.library import (
     product,
     product_ref,
 )
-from fullduplex.kernels.native.build import Sources, find_compiler
+from fullduplex.kernels.native.build import find_compiler
 
 gguf = pytest.importorskip("gguf", reason="needs the extra talk")
 pytestmark = pytest.mark.skipif(decoder_library() is None, reason="no C compiler here")
@@ -311,7 +311,7 @@ def test_models_it_is_not_for() -> None:
 
 
 def test_without_a_compiler_it_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Sources(folder=SOURCES.folder, units=("decoder",), name="broken", flag_sets=(("--no-such-flag",),))
+    broken = replace(SOURCES, name="broken", flag_sets=(("--no-such-flag",),))
     for _ in range(2):
         assert load_decoder(tmp_path / "none", None) is None
         assert load_decoder(tmp_path, find_compiler(), broken) is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fullduplex.base.errors import InputError
-from fullduplex.kernels.echo.library import CompiledEchoFilter, echo_filter, load_echo
-from fullduplex.kernels.native.build import cache_folder, find_compiler
+from fullduplex.kernels.echo.library import SOURCES, CompiledEchoFilter, echo_filter
+from fullduplex.kernels.native.build import open_library
 from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, AdaptiveFilter, EchoFilter
 
 NUM_BLOCKS = 400
@@ -15,10 +15,10 @@ NUM_BLOCKS = 400
 
 @pytest.fixture
 def library():
-    found = load_echo(cache_folder(), find_compiler())
-    if found is None:
+    found = echo_filter(1)
+    if not isinstance(found, CompiledEchoFilter):
         pytest.skip("no C compiler here")
-    return found
+    return found.library
 
 
 def sounds(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -142,9 +142,8 @@ def test_without_compiled_kernels_the_twin_runs(library, monkeypatch: pytest.Mon
     assert isinstance(echo_filter(7), CompiledEchoFilter)
     monkeypatch.setenv("FULLDUPLEX_NATIVE", "off")
     assert echo_filter(7) == EchoFilter(7)
-    assert load_echo(cache_folder(), None) is None
 
 
 def test_a_compiler_that_fails_is_said_not_raised(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
-    assert load_echo(tmp_path, "false") is None
+    assert open_library(tmp_path, "false", SOURCES) is None
     assert "no compiled echo filter" in caplog.text

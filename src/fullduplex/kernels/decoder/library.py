@@ -5,10 +5,8 @@ there is none, and who asks is told why in the log. ctypes releases the GIL duri
 """
 
 import ctypes
-import functools
 import logging
 import mmap
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import numpy as np
 
 from fullduplex.base.arrays import Float32Array, Int32Array
 from fullduplex.base.errors import FormatError
-from fullduplex.kernels.native.build import Sources, cache_folder, find_compiler, load
+from fullduplex.kernels.native.build import Sources, open_library, wanted
 
 __all__ = [
     "BATCH_TOKENS",
@@ -44,7 +42,10 @@ _FLAG_SETS = (
     (*_BASE, "-mcpu=native"),
     _BASE,
 )
-SOURCES = Sources(folder=Path(__file__).parent, units=("decoder",), name="decoder", flag_sets=_FLAG_SETS)
+SOURCES = Sources(
+    folder=Path(__file__).parent, units=("decoder",), name="decoder", flag_sets=_FLAG_SETS,
+    what="compiled decoder", otherwise="llama.cpp runs brains instead, more slowly",
+)  # fmt: skip
 BATCH_TOKENS = 32
 _LAYERS_OF_A_TOKEN_AT_ONCE = 32  # of several tokens fewer, so that a caller may call the decode back soon
 _CACHE_VALUE_BYTES = 2
@@ -117,40 +118,18 @@ class _Model(ctypes.Structure):
 
 
 def decoder_library() -> ctypes.CDLL | None:
-    """The compiled decoder of this machine, or None. Compiler and cache are looked for once."""
-    return _library_of(os.environ.get("FULLDUPLEX_NATIVE"))
+    """The compiled decoder of this machine, or None."""
+    return _declare(wanted(SOURCES))
 
 
-@functools.cache
-def _library_of(setting: str | None) -> ctypes.CDLL | None:
-    if setting == "off":
-        return _refused("FULLDUPLEX_NATIVE=off")
-    return load_decoder(cache_folder(), find_compiler())
-
-
-@functools.cache
 def load_decoder(folder: Path, compiler: str | None, sources: Sources = SOURCES) -> ctypes.CDLL | None:
-    """Build with `compiler` into `folder` and load; asked and logged once for each.
+    """Build with `compiler` into `folder` and load; `sources` with other flags is another of the ways to multiply."""
+    return _declare(open_library(folder, compiler, sources))
 
-    Args:
-        folder: the cache.
-        compiler: command of a C compiler, None when none was found.
-        sources: with other flags, another of the ways to multiply.
-    """
-    library, how = load(folder, compiler, sources)
+
+def _declare(library: ctypes.CDLL | None) -> ctypes.CDLL | None:
     if library is None:
-        return _refused(how)
-    _declare(library)
-    _LOG.info("compiled decoder (%s): %s", library.decoder_way().decode(), how)
-    return library
-
-
-@functools.cache
-def _refused(reason: str) -> None:
-    _LOG.warning("no compiled decoder (%s): llama.cpp runs brains instead, more slowly", reason)
-
-
-def _declare(library: ctypes.CDLL) -> None:
+        return None
     pointer, number, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
     told: dict[str, tuple[type | None, tuple[type, ...]]] = {
         "decoder_way": (ctypes.c_char_p, ()),
@@ -166,6 +145,7 @@ def _declare(library: ctypes.CDLL) -> None:
     for name, (result, arguments) in told.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
+    return library
 
 
 def _room(size: int) -> np.ndarray:

@@ -4,23 +4,22 @@ ctypes releases the GIL during a call. The state stays a value: a step reads one
 """
 
 import ctypes
-import functools
-import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fullduplex.base.arrays import Float32Array
-from fullduplex.kernels.native.build import Sources, cache_folder, find_compiler, load
+from fullduplex.kernels.native.build import Sources, wanted
 from fullduplex.numerics.echo_filter import BLOCK_SAMPLES, AdaptiveFilter, EchoEstimate, EchoFilter, check_blocks
 from fullduplex.numerics.signal import Pcm
 
-__all__ = ["SOURCES", "CompiledEchoFilter", "echo_filter", "load_echo"]
+__all__ = ["SOURCES", "CompiledEchoFilter", "echo_filter"]
 
-_LOG = logging.getLogger(__name__)
-SOURCES = Sources(folder=Path(__file__).parent, units=("filter",), name="echo")
+SOURCES = Sources(
+    folder=Path(__file__).parent, units=("filter",), name="echo",
+    what="compiled echo filter", otherwise="NumPy runs it instead, several times slower",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +56,13 @@ class CompiledEchoFilter:
 
 def echo_filter(num_partitions: int) -> AdaptiveFilter:
     """The fastest filter of this machine for a path of up to `num_partitions` * 128 samples."""
-    library = _library_of(os.environ.get("FULLDUPLEX_NATIVE"))
-    return EchoFilter(num_partitions) if library is None else CompiledEchoFilter(library, num_partitions)
+    library = wanted(SOURCES)
+    return EchoFilter(num_partitions) if library is None else CompiledEchoFilter(_declare(library), num_partitions)
 
 
-@functools.cache
-def load_echo(folder: Path, compiler: str | None) -> ctypes.CDLL | None:
-    """Build with `compiler` (None: there is none) into `folder` and load; asked and logged once for each."""
-    library, how = load(folder, compiler, SOURCES)
-    if library is None:
-        return _refused(how)
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.echo_lanes.restype = library.echo_state_size.restype = size
     library.echo_state_size.argtypes = (size,)
     library.echo_run.restype, library.echo_run.argtypes = None, (pointer, pointer, size, size)
-    _LOG.info("compiled echo filter: %s", how)
     return library
-
-
-@functools.cache
-def _library_of(setting: str | None) -> ctypes.CDLL | None:
-    if setting == "off":
-        return _refused("FULLDUPLEX_NATIVE=off")
-    return load_echo(cache_folder(), find_compiler())
-
-
-@functools.cache
-def _refused(reason: str) -> None:
-    _LOG.warning("no compiled echo filter (%s): NumPy runs it instead, several times slower", reason)

@@ -8,8 +8,10 @@ may build at once.
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import importlib.util
+import logging
 import os
 import platform
 import shlex
@@ -20,7 +22,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FLAG_SETS", "KERNELS", "Sources", "build", "cache_folder", "find_compiler", "library_name", "load"]
+__all__ = [
+    "FLAG_SETS",
+    "KERNELS",
+    "Sources",
+    "build",
+    "cache_folder",
+    "find_compiler",
+    "library_name",
+    "load",
+    "open_library",
+    "wanted",
+]
+
+_LOG = logging.getLogger(__name__)
 
 _BASE = ("-O3", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 # The first set that compiles is taken: some compilers know no -march=native, some systems have no OpenMP. Never
@@ -39,12 +54,15 @@ FLAG_SETS = (
 class Sources:
     """What one library is made of: every `.c` and `.h` in `folder` decides its name, `units` are the files compiled.
 
-    `flag_sets`: of which the first that compiles is taken; none: `FLAG_SETS`.
+    `flag_sets`: of which the first that compiles is taken; none: `FLAG_SETS`. `what` it is and what runs `otherwise` are
+    for the log.
     """
 
     folder: Path
     units: tuple[str, ...]
     name: str
+    what: str
+    otherwise: str
     flag_sets: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -53,7 +71,10 @@ class Sources:
         return self.flag_sets or FLAG_SETS
 
 
-KERNELS = Sources(folder=Path(__file__).parent, units=("single", "double"), name="fullduplex")
+KERNELS = Sources(
+    folder=Path(__file__).parent, units=("single", "double"), name="fullduplex",
+    what="compiled kernels", otherwise="the torch path runs instead, several times slower",
+)  # fmt: skip
 _NO_COMPILER = "no C compiler found: tried $CC, cc, gcc, clang; pip install ziglang brings one"
 _TIMEOUT_S = 600.0  # a guard against a compiler that hangs; on a crowded machine a healthy one has needed two minutes
 
@@ -73,6 +94,28 @@ def find_compiler() -> str | None:
     if not os.environ.get("CC") and importlib.util.find_spec("ziglang"):
         return shlex.join([sys.executable, "-m", "ziglang", "cc"])
     return None
+
+
+def wanted(sources: Sources) -> ctypes.CDLL | None:
+    """The library of this machine; None without a compiler, with one that fails, or with `FULLDUPLEX_NATIVE=off`."""
+    if os.environ.get("FULLDUPLEX_NATIVE") == "off":
+        return _refused(sources, "FULLDUPLEX_NATIVE=off")
+    return open_library(cache_folder(), find_compiler(), sources)
+
+
+@functools.cache
+def open_library(folder: Path, compiler: str | None, sources: Sources) -> ctypes.CDLL | None:
+    """`load`, once and logged once for the same arguments."""
+    library, how = load(folder, compiler, sources)
+    if library is None:
+        return _refused(sources, how)
+    _LOG.info("%s: %s", sources.what, how)
+    return library
+
+
+@functools.cache
+def _refused(sources: Sources, reason: str) -> None:
+    _LOG.warning("no %s (%s): %s", sources.what, reason, sources.otherwise)
 
 
 def load(folder: Path, compiler: str | None, sources: Sources = KERNELS) -> tuple[ctypes.CDLL | None, str]:

@@ -8,7 +8,6 @@ from memory afterwards. Without a compiler, with one that fails, with a cache th
 import ctypes
 import functools
 import importlib.util
-import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fullduplex.kernels.native.build import cache_folder, find_compiler, load
+from fullduplex.kernels.native.build import KERNELS, open_library, wanted
 
 __all__ = ["Native", "forget_native", "load_native", "native", "native_for", "triton_for", "unit_rows"]
 
-_LOG = logging.getLogger(__name__)
 _SUFFIX = {
     torch.float32: "_f32",
     torch.float64: "_f64",
@@ -98,7 +96,6 @@ def unit_rows(tensor: Tensor) -> Tensor:
     return resolved if resolved.shape[-1] <= 1 or resolved.stride(-1) == 1 else resolved.contiguous()
 
 
-@functools.cache
 def load_native(folder: Path, compiler: str | None) -> Native | None:
     """Build with `compiler` into `folder` and load; asked and logged once for each pair.
 
@@ -106,11 +103,7 @@ def load_native(folder: Path, compiler: str | None) -> Native | None:
         folder: the cache.
         compiler: command of a C compiler, None when none was found.
     """
-    library, how = load(folder, compiler)
-    if library is None:
-        return _refused(how)
-    _LOG.info("compiled kernels: %s", how)
-    return Native(library)
+    return _callable(open_library(folder, compiler, KERNELS))
 
 
 @functools.cache
@@ -120,14 +113,13 @@ def _has_triton() -> bool:
 
 @functools.cache
 def _native_of(setting: str | None) -> Native | None:
-    if setting == "off":
-        return _refused("FULLDUPLEX_NATIVE=off")
-    return load_native(cache_folder(), find_compiler())
+    """Kernels are asked for at every call; the environment and the disk are asked once for a `setting`."""
+    return _callable(wanted(KERNELS))
 
 
 @functools.cache
-def _refused(reason: str) -> None:
-    _LOG.warning("no compiled kernels (%s): the torch path runs instead, several times slower", reason)
+def _callable(library: ctypes.CDLL | None) -> Native | None:
+    return None if library is None else Native(library)
 
 
 def _convert(argument: Argument, real: type[Real]) -> object:
