@@ -109,14 +109,19 @@ def pooled(results: list[Conversation]) -> dict[str, Any]:
 
 
 def stopped_rate(results: list[Conversation]) -> float | None:
-    """Share of interruptions over the machine's speech after which the reply under way was given up."""
+    """Share of interruptions over the machine's speech after which the reply under way was given up.
+
+    A reply that ends by itself in the first 0.2 s, before anything can be judged, leaves nothing to give up.
+    """
     given_up = total = 0
     for result in results:
-        ends = [at_s for at_s, event in result.events if isinstance(event, ReplyDone) and not event.complete]
+        ends = [(at_s, event.complete) for at_s, event in result.events if isinstance(event, ReplyDone)]
         for outcome in result.outcomes:
-            if outcome.role == "interruption" and outcome.stop_s is not None:
+            begin_s = outcome.start_s
+            ended = any(complete and begin_s - 0.1 <= at_s <= begin_s + 0.2 for at_s, complete in ends)
+            if outcome.role == "interruption" and outcome.stop_s is not None and not ended:
                 total += 1
-                given_up += any(outcome.start_s - 0.1 <= at_s <= outcome.end_s + 2.0 for at_s in ends)
+                given_up += any(begin_s - 0.1 <= at_s <= outcome.end_s + 2.0 for at_s, complete in ends if not complete)
     return round(given_up / total, 4) if total else None
 
 

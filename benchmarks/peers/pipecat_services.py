@@ -44,7 +44,7 @@ from fullduplex.speech.voice import Voice
 __all__ = ["BrainService", "RecogniserService", "VoiceService"]
 
 _MAX_READ_SAMPLES = int(MAX_AUDIO_S * EAR_RATE_HZ)
-_PARTIAL_S = HearingConfig().partial_frames * FRAME_S  # how often our own session reads what is being said
+_PARTIAL_S = HearingConfig().overlap_partial_frames * FRAME_S  # as often as our own session reads over its speech
 
 
 class RecogniserService(SegmentedSTTService):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bench import Bench
-from fakes import FakePorts, say, silence
+from fakes import VOCABULARY, FakePorts, say, silence
 from fullduplex.base.chat import Sampling
-from fullduplex.base.units import FRAME_SAMPLES, VOICE_RATE_HZ
+from fullduplex.base.units import FRAME_SAMPLES, VOICE_RATE_HZ, db_from_amplitude
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
 from fullduplex.dialogue.desk import SessionConfig
@@ -45,7 +45,7 @@ def check(bench: Bench) -> None:
 def test_somebody_else_in_the_room_makes_a_short_hole_and_the_user_is_still_heeded() -> None:
     bench = speaking(1.0)
     assert bench.floor == "speaking"
-    known = bench.runner.state.hearing.user_level_db
+    known = db_from_amplitude(VOCABULARY.amplitude("stop"))
 
     def voices_are_quieter_than_the_user_by(db: float) -> None:
         state = bench.runner.state
@@ -238,3 +238,26 @@ def test_what_was_read_ahead_is_not_read_again_because_the_user_broke_in(speakin
     shown = list(dict.fromkeys(first))
     assert shown[0] == "apples" and len(shown) > 1  # in the end the oldest was forgotten
     assert [first.index(text) for text in first] == sorted(first.index(text) for text in first)  # never to come back
+
+
+@pytest.mark.parametrize("frames", range(8, 30))
+def test_a_sound_over_the_machine_is_read_once_more_when_it_has_ended(frames: int) -> None:
+    """Only a final reading tells a shouted command from the beginning of a longer word; when it ended must not matter."""
+
+    class Mumbling(FakePorts):
+        def run(self, request: ports.Request, cancelled: Callable[[], bool]) -> Iterator[ports.Result]:
+            if isinstance(request, ports.Recognise) and self.mumbling:
+                yield ports.Recognised(ticket=request.ticket, text="stop" if request.final else "stomper")
+            else:
+                yield from super().run(request, cancelled)
+
+        mumbling = False
+
+    bench = Bench(machine := Mumbling(dict(REPLIES)))
+    bench.hear(say("count"))
+    bench.hear(silence(1.5))
+    assert bench.floor == "speaking"
+    machine.mumbling = True
+    bench.hear(say("stop")[:1].repeat(frames * FRAME_SAMPLES))
+    bench.hear(silence(0.6))
+    assert any(isinstance(event, ev.ReplyDone) and not event.complete for _, event in bench.events)

@@ -12,6 +12,7 @@ from fullduplex.base.units import VOICE_RATE_HZ
 from fullduplex.dialogue import events as ev
 from fullduplex.dialogue import ports
 from fullduplex.dialogue.desk import SessionConfig
+from fullduplex.dialogue.listening.hearing import HearingConfig
 from fullduplex.dialogue.policies.turns import TurnsConfig, TurnsPolicy
 from fullduplex.dialogue.speaking.reply import ClauseConfig
 from fullduplex.evaluate.measures import continuity
@@ -77,9 +78,9 @@ def test_an_answer_may_begin_while_the_user_speaks_but_makes_no_sound_yet(early:
 @pytest.mark.parametrize(
     ("said", "answers", "ahead"),
     [
-        ("where is the big house of my friend", True, False),  # scored while it is said: nothing says that this is all
-        ("hello there", True, True),  # scored in the pause
-        ("hello there", False, False),  # and nobody wants an answer
+        ("where is the house of my friend", True, False),  # scored while it is said: nothing says that this is all
+        ("hello there friend", True, True),  # its last word is read, and scored, in the pause
+        ("hello there friend", False, False),  # and nobody wants an answer
     ],
 )
 def test_the_prompt_is_read_with_the_score_where_an_answer_is_likely(said: str, answers: bool, ahead: bool) -> None:
@@ -90,7 +91,9 @@ def test_the_prompt_is_read_with_the_score_where_an_answer_is_likely(said: str, 
             scores.extend([request] if isinstance(request, ports.ScoreEnd) else [])
             return super().run(request, cancelled)
 
-    bench = Bench(Recording(), policy=TurnsPolicy(TurnsConfig(answers=answers)))
+    hearing = HearingConfig(partial_frames=10)  # a reading falls on the seventh word, and none on the third
+    config = SessionConfig(hearing=hearing)
+    bench = Bench(Recording(), policy=TurnsPolicy(TurnsConfig(answers=answers)), config=config)
     bench.hear(say(said))
     bench.hear(silence(0.4))
     assert not scores[0].ahead  # the first words of more

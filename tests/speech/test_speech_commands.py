@@ -47,6 +47,7 @@ def test_long_sounds_commands_and_silence_cost_nothing() -> None:
         (long_sound, Hypothesis("Stomper.", (1,))),
         (SOUND, Hypothesis("Stop.", (1,))),
         (SOUND, Hypothesis("")),
+        (SOUND, Hypothesis("Please stomp on it.", (1, 2, 3, 4))),
     ]:
         assert prefer_command(table, pcm, free, CONFIG) is free
     assert table.asked == 0

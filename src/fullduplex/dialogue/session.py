@@ -166,7 +166,7 @@ class Session:
         desk.degraded_frames = max(desk.degraded_frames - 1, 0)
         self.policy.step(desk, onset=onset)
         if desk.reading is None and wants_recognition(
-            desk.hearing, self.config.hearing, partials=desk.degraded_frames == 0
+            desk.hearing, self.config.hearing, partials=desk.degraded_frames == 0, machine_speaks=speaks
         ):
             self._read(desk)
 

@@ -158,7 +158,8 @@ class _BoundDecoder:
     ) -> None:
         self._session = session
         self._inputs = {"encoder_hidden_states": frames_1LD, "encoder_attention_mask": mask_1N}
-        self._names = [output.name.replace("present", "past_key_values") for output in session.get_outputs()[1:]]
+        self._scores, *present = (output.name for output in session.get_outputs())
+        self._names = [name.replace("present", "past_key_values") for name in present]
         shapes = {value.name: value.shape for value in session.get_inputs()}
         _, heads, _, width = shapes[self._names[0]]
         self._empty = {name: np.zeros((1, heads, 0, width), np.float32) for name in self._names}
@@ -181,7 +182,7 @@ class _BoundDecoder:
             "use_cache_branch": np.asarray([False]),
             **{name: np.repeat(value, count, axis=0) for name, value in {**self._inputs, **self._empty}.items()},
         }
-        scores_BTV = np.asarray(self._session.run(None, inputs)[0], np.float64)
+        scores_BTV = np.asarray(self._session.run([self._scores], inputs)[0], np.float32)
         if not np.isfinite(scores_BTV).all():
             raise PortError("the recogniser's scores are not finite; expected numbers: fetch the model file again")
         totals: list[float] = []
@@ -189,7 +190,7 @@ class _BoundDecoder:
             asked = np.array([*tokens, _END])
             used_TV = scores_TV[: asked.size]
             peak_T = used_TV.max(axis=-1)
-            norm_T = peak_T + np.log(np.exp(used_TV - peak_T[:, None]).sum(axis=-1))
+            norm_T = peak_T + np.log(np.exp(used_TV - peak_T[:, None]).sum(axis=-1, dtype=np.float64))
             totals.append(float((used_TV[np.arange(asked.size), asked] - norm_T).sum()))
         return totals
 

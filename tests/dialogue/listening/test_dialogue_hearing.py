@@ -1,11 +1,22 @@
 """Whose voice it is: levels tell the user's from somebody across the room."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fullduplex.base.units import FRAME_SAMPLES
 from fullduplex.dialogue.events import Frame
-from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig, end_turn, hear, is_aside
+from fullduplex.dialogue.listening.hearing import (
+    Hearing,
+    HearingConfig,
+    end_turn,
+    hear,
+    heard_out,
+    is_aside,
+    recognised,
+    wants_recognition,
+)
 from fullduplex.evaluate.scenarios import scenario
 
 CONFIG = HearingConfig()
@@ -129,3 +140,36 @@ def test_the_battery_has_somebody_else_in_the_room() -> None:
     voices = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in acts if act.role == "turn"]
     levels = [10 * np.log10(np.mean(np.square(act.pcm[act.pcm != 0]))) for act in asides]
     assert sorted(np.round(np.array(levels) - np.mean(voices))) == [-26, -26, -21, -21, -12, -12]
+
+
+def readings(levels_db: list[float | None], *, machine_speaks: bool) -> list[tuple[int, bool]]:
+    """Where readings are asked for, each done within its frame, and whether it was a final one."""
+    hearing, asked = Hearing(ear=0), []
+    for level_db in levels_db:
+        hearing, _ = heard(hearing, [level_db], machine_speaks=machine_speaks)
+        if wants_recognition(hearing, CONFIG, machine_speaks=machine_speaks):
+            size = len(hearing.frames)
+            hearing = recognised(replace(hearing, asked_frames=size), "words", (1,), CONFIG)
+            asked.append((size, heard_out(hearing, CONFIG)))
+    return asked
+
+
+def test_long_utterances_are_read_less_often_but_before_they_are_too_long() -> None:
+    sizes = [size for size, final in readings([-20.0] * 499, machine_speaks=False) if not final]
+    steps = np.diff(sizes)
+    assert sizes[0] == CONFIG.onset_frames + CONFIG.partial_frames  # the pre-roll holds hardly a word
+    assert steps[0] == CONFIG.partial_frames
+    assert np.all(steps <= np.maximum(CONFIG.partial_frames, np.ceil(CONFIG.partial_share * np.array(sizes[:-1]))))
+    assert len(sizes) < 499 / CONFIG.partial_frames / 2
+    read_again = recognised(replace(heard(Hearing(ear=0), [-20.0] * 480)[0], asked_frames=480), "words", (1,), CONFIG)
+    assert [wants_recognition(heard(read_again, [-20.0] * n)[0], CONFIG) for n in (19, 20)] == [False, True]
+
+
+@pytest.mark.parametrize("frames", range(5, 40))
+def test_over_the_machine_a_sound_is_read_to_its_end_exactly_once(frames: int) -> None:
+    asked = readings([*[-20.0] * frames, *[None] * 20], machine_speaks=True)
+    assert [final for _, final in asked] == [False] * (len(asked) - 1) + [True]
+    assert asked[-1][0] == frames + CONFIG.pause_frames
+    quiet = readings([*[-20.0] * frames, *[None] * 20], machine_speaks=False)
+    assert len(quiet) <= len(asked)
+    assert quiet[-1][0] in (*range(frames, frames + CONFIG.pause_frames + 1),)

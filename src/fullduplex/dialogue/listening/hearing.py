@@ -20,6 +20,7 @@ __all__ = [
     "HearingConfig",
     "end_turn",
     "hear",
+    "heard_out",
     "is_aside",
     "recognised",
     "turn_pcm",
@@ -36,6 +37,10 @@ class HearingConfig:
     `background_db` of this user's active speech level (power over speech, after ITU-T P.56, in this turn, else in earlier
     ones) is the room, television, others: it begins none, and `background_frames` of it are silence.
 
+    What is being said is read whenever it has grown by `partial_frames` (`overlap_partial_frames` while the machine
+    speaks) and by `partial_share`: long utterances cost no more per second than short ones. A pause of `pause_frames`
+    asks for a final reading.
+
     While the machine speaks, `aside_db` is asked for, first of a frame (the loudest of a voice are 3 to 9 dB above its
     active level), and after `aside_after_s` of speech of its active level so far: what is quieter is an aside, somebody
     else in the room. A voice that has been found to be one needs a frame as loud as the user's active level to be heard
@@ -47,7 +52,9 @@ class HearingConfig:
     leave: float = 0.5
     onset_frames: int = 2
     preroll_frames: int = 12
-    partial_frames: int = 8
+    partial_frames: int = 12
+    overlap_partial_frames: int = 8
+    partial_share: float = 0.15
     pause_frames: int = 2
     segment_frames: int = 312
     segment_max_frames: int = 500
@@ -198,6 +205,7 @@ def hear(
             silence_frames=silence if started else 0,
             speech_frames=hearing.speech_frames + (run if first else 1 if voiced and started else 0),
             frames=frames,
+            asked_frames=len(frames) if first else hearing.asked_frames,  # there is hardly a word in it yet
             level_db=level_db,
             quiet_frames=quiet,
             aside_frames=hearing.aside_frames and (config.aside_pause_frames if voiced else hearing.aside_frames - 1),
@@ -206,13 +214,29 @@ def hear(
     )
 
 
-def wants_recognition(hearing: Hearing, config: HearingConfig, *, partials: bool = True) -> bool:
-    """Is there new speech worth reading, given that no reading is under way?"""
-    if not hearing.started or hearing.settled:
+def wants_recognition(
+    hearing: Hearing, config: HearingConfig, *, partials: bool = True, machine_speaks: bool = False
+) -> bool:
+    """Is there something worth reading, given that no reading is under way?
+
+    New speech is; and, while the machine speaks, a pause after speech that was read only while it was going on.
+    """
+    if not hearing.started or (heard_out(hearing, config) if machine_speaks else hearing.settled):
         return False
     if hearing.silence_frames >= config.pause_frames:
         return True
-    return partials and len(hearing.frames) - hearing.asked_frames >= config.partial_frames
+    least = config.overlap_partial_frames if machine_speaks else config.partial_frames
+    grown = min((1 + config.partial_share) * hearing.asked_frames, config.segment_max_frames)
+    return partials and len(hearing.frames) >= max(hearing.asked_frames + least, grown)
+
+
+def heard_out(hearing: Hearing, config: HearingConfig) -> bool:
+    """Was the last reading a final one: did it hear a pause behind the last frame of speech?
+
+    Only there are commands looked for, because the beginning of a longer word may sound like one.
+    """
+    speech_end = len(hearing.frames) - hearing.silence_frames
+    return hearing.started and hearing.read_frames >= speech_end + config.pause_frames
 
 
 def turn_pcm(hearing: Hearing) -> Pcm:

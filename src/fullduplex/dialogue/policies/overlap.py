@@ -44,31 +44,38 @@ class OverlapConfig:
 
 
 def judge_overlap(
-    hearing: Hearing, config: OverlapConfig, *, machine_asked: bool, aside: bool | None = False
+    hearing: Hearing,
+    config: OverlapConfig,
+    *,
+    machine_asked: bool,
+    aside: bool | None = False,
+    heard_out: bool = True,
 ) -> Verdict:
     """The verdict on a sound so far.
 
     `machine_asked`: the reply ends in a question ("yes" answers it). `aside`: it is not this user who speaks (None: perhaps).
+    `heard_out`: the transcript is the reading of a sound that had ended; the floor is not kept on less.
     """
     if aside is not False:
         return Verdict.IGNORE if aside else Verdict.WAIT
     text = hearing.transcript
     lexicon = config.lexicon
     if lexicon.is_phantom(text):
-        return _without_words(hearing, config)
+        return _without_words(hearing, config, heard_out=heard_out)
     if lexicon.takes_floor(text):
         return Verdict.INTERRUPT
     words = lexicon.content_words(text)
     agreed = lexicon.content_words(text[: hearing.stable_length])
     if len(agreed) >= config.min_words and hearing.speech_s >= config.min_speech_s:
         return Verdict.INTERRUPT
-    if hearing.settled and hearing.silence_s >= config.pause_s:
+    if hearing.settled and heard_out and hearing.silence_s >= config.pause_s:
         if machine_asked or (words and hearing.speech_s > config.short_s):
             return Verdict.INTERRUPT
         return Verdict.WAIT if words and hearing.silence_s < config.unsure_pause_s else Verdict.IGNORE
     return Verdict.INTERRUPT if words and hearing.speech_s >= config.long_speech_s else Verdict.WAIT
 
 
-def _without_words(hearing: Hearing, config: OverlapConfig) -> Verdict:
-    ended = hearing.silence_s >= config.wordless_s and (hearing.settled or hearing.speech_s < 0.1)
+def _without_words(hearing: Hearing, config: OverlapConfig, *, heard_out: bool) -> Verdict:
+    read = hearing.settled and heard_out
+    ended = hearing.silence_s >= config.wordless_s and (read or hearing.speech_s < 0.1)
     return Verdict.IGNORE if ended or hearing.speech_s >= 2 * config.long_speech_s else Verdict.WAIT

@@ -12,7 +12,7 @@ from fullduplex.dialogue.delivery import hold_breath, resume, stop
 from fullduplex.dialogue.desk import Desk
 from fullduplex.dialogue.events import UserSpeech, UserText
 from fullduplex.dialogue.history import History, begin_alike, messages_of, record_heard, record_user
-from fullduplex.dialogue.listening.hearing import end_turn, is_aside, turn_pcm
+from fullduplex.dialogue.listening.hearing import end_turn, heard_out, is_aside, turn_pcm
 from fullduplex.dialogue.listening.transcript import same_words, words_of
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
 from fullduplex.dialogue.policies.overlap import OverlapConfig, Verdict, judge_overlap
@@ -215,7 +215,13 @@ class TurnsPolicy:
 
     def _overlap(self, desk: Desk) -> None:
         aside = is_aside(desk.hearing, desk.config.hearing)
-        verdict = judge_overlap(desk.hearing, self.config.overlap, machine_asked=self._asked_so_far(desk), aside=aside)
+        verdict = judge_overlap(
+            desk.hearing,
+            self.config.overlap,
+            machine_asked=self._asked_so_far(desk),
+            aside=aside,
+            heard_out=heard_out(desk.hearing, desk.config.hearing),
+        )
         if verdict is Verdict.INTERRUPT:
             stop(desk, f"interrupted: {desk.hearing.transcript}")
             desk.cue(Cue.INTERRUPTED)
