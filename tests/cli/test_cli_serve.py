@@ -31,9 +31,9 @@ def test_a_taken_port_is_said_before_the_models_are_opened(
     assert f"port {port}" in told.err and "--port" in told.err and "opening the models" not in told.out
 
 
-@pytest.mark.parametrize(("answer", "asked_for"), [("n", []), ("y", ["qwen2.5-coder-0.5b-instruct"])])
+@pytest.mark.parametrize(("answer", "asked_for"), [("n", []), (None, []), ("y", ["qwen2.5-coder-0.5b-instruct"])])
 def test_talk_offers_to_get_the_brain_that_was_named(
-    answer: str, asked_for: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answer: str | None, asked_for: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FULLDUPLEX_ASSETS", str(tmp_path))
     questions: list[str] = []
@@ -41,6 +41,8 @@ def test_talk_offers_to_get_the_brain_that_was_named(
 
     def reply(question: str) -> str:
         questions.append(question)
+        if answer is None:
+            raise EOFError  # Ctrl-D
         return answer
 
     monkeypatch.setattr("builtins.input", reply)

@@ -107,7 +107,12 @@ def _offer_to_get(arguments: argparse.Namespace, brain: str, why: str) -> None:
     name = BRAINS[brain]
     megabytes = builtin_catalogue().download_bytes((name,)) / 1e6
     question = f"{why} Get {name} ({megabytes:.0f} MB)? [Y/n] "
-    if input(question).strip().lower() in ("", "y", "yes"):
+    try:
+        answer = input(question)
+    except EOFError:  # Ctrl-D: no answer is no
+        print()
+        return
+    if answer.strip().lower() in ("", "y", "yes"):
         meter = Meter(quiet=False)
         try:
             fetch.get([name], report=meter)
