@@ -9,14 +9,12 @@ counts at several limits. About six minutes on one core.
 import itertools
 
 import numpy as np
-import scipy.signal
 
-from fullduplex.assets import store
 from fullduplex.base.units import EAR_RATE_HZ, VOICE_RATE_HZ
+from fullduplex.numerics.resample import resample
 from fullduplex.numerics.signal import Pcm
-from fullduplex.recipes.parts import PartsConfig, open_lexicon, open_parts
+from fullduplex.recipes.parts import PartsConfig, open_kokoro, open_lexicon, open_parts
 from fullduplex.speech.commands import COMMANDS, CommandConfig
-from fullduplex.speech.kokoro import KokoroVoice
 from fullduplex.speech.recogniser import Moonshine
 
 OTHERS = """
@@ -32,7 +30,7 @@ RMS, NOISE_RMS = 0.09, 3e-4
 
 def as_heard(pcm_24k: Pcm, generator: np.random.Generator) -> Pcm:
     """A spoken text as a final reading gets it: some room before and a pause behind, at the level of the clips."""
-    sound = scipy.signal.resample_poly(pcm_24k, EAR_RATE_HZ // 8000, VOICE_RATE_HZ // 8000)
+    sound = resample(pcm_24k, VOICE_RATE_HZ, EAR_RATE_HZ)
     loud = np.flatnonzero(np.abs(sound) > 0.01)
     sound = sound[loud[0] : loud[-1] + 1]
     lead, tail = (int(EAR_RATE_HZ * generator.uniform(*span_s)) for span_s in ((0.28, 0.48), (0.07, 0.2)))
@@ -46,11 +44,10 @@ def main() -> None:
     others = [text.strip() for text in OTHERS.replace("?", ".").replace("\n", " ").split(".") if text.strip()]
     recogniser = open_parts(PartsConfig(brain="scripted", voice="tones", strict=True)).recogniser
     assert isinstance(recogniser, Moonshine)
-    folder, lexicon = store.path("kokoro-82m"), open_lexicon()
+    lexicon = open_lexicon()
     rows: list[tuple[bool, float, float]] = []  # a command?, its score, how much better the free reading fits
     for speaker, speed in itertools.product(SPEAKERS, SPEEDS):
-        model, style = folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin"
-        voice = KokoroVoice(model, style, folder / "vocab.json", lexicon, speed=speed)
+        voice = open_kokoro(speaker, lexicon, speed=speed)
         for text in (*COMMANDS, *others):
             sound = as_heard(voice.speak(text).pcm_N, generator)
             free = recogniser.recognise(sound)

@@ -281,10 +281,11 @@ def check_speaker(speaker: str) -> None:
         raise ConfigError(f"speaker {speaker!r} is not known to kokoro; use one of {', '.join(speakers)}")
 
 
-def open_kokoro(speaker: str, lexicon: Phonemiser) -> KokoroVoice:
+def open_kokoro(speaker: str, lexicon: Phonemiser, *, speed: float = 1.0) -> KokoroVoice:
     """One speaker of Kokoro."""
     folder = store.path("kokoro-82m")
-    return KokoroVoice(folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin", folder / "vocab.json", lexicon)
+    model, style = folder / "kokoro-v1.0.int8.onnx", folder / f"{speaker}.bin"
+    return KokoroVoice(model, style, folder / "vocab.json", lexicon, speed=speed)
 
 
 def open_ear(name: str) -> Ear:

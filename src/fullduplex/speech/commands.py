@@ -5,7 +5,7 @@ But it can say how well a given text fits the sound. A command that fits almost 
 well by itself, is what was said. This is contextual biasing of a few phrases, decided on whole hypotheses.
 
 The limits were set on two speakers, none of whom is among the caller's clips, at three speeds (scripts/command_limits.py):
-44 of 48 commands are found ("No." misread is what is lost), and of 426 other texts, half of them chosen because they sound
+44 of 48 commands are found, and of 426 other texts, half of them chosen because they sound
 like commands, 27 are taken for one ("weight", "wheat", "know", "way", and three of six times "I know"). How well a command must
 fit by itself decides nothing there between -5 and -7 nats.
 """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fullduplex.dialogue.listening.hearing import Hearing
+from fullduplex.dialogue.listening.hearing import Hearing, HearingConfig, heard_out
 from fullduplex.dialogue.policies.endpoint import EndpointConfig, EndpointEvidence, end_probability
 from fullduplex.dialogue.policies.overlap import OverlapConfig, Verdict, judge_overlap
 
@@ -70,24 +70,29 @@ def heard(text: str, *, speech_s: float, silence_s: float, settled: bool = True)
     )
 
 
+def judge(hearing: Hearing, *, machine_asked: bool, aside: bool | None = False) -> Verdict:
+    read = heard_out(hearing, HearingConfig())
+    return judge_overlap(hearing, OVERLAP, machine_asked=machine_asked, aside=aside, heard_out=read)
+
+
 @pytest.mark.parametrize("machine_asked", [False, True])
 @pytest.mark.parametrize("text", ["stop", "wait", "no", "what", "actually the other one"])
 def test_a_stop_word_takes_the_floor_at_once(text: str, machine_asked: bool) -> None:
     hearing = heard(text, speech_s=0.2, silence_s=0.0)
-    assert judge_overlap(hearing, OVERLAP, machine_asked=machine_asked) is Verdict.INTERRUPT
+    assert judge(hearing, machine_asked=machine_asked) is Verdict.INTERRUPT
 
 
 @pytest.mark.parametrize("text", ["stop", "i would like tea", "mm-hm", ""])
 def test_somebody_else_never_takes_the_floor(text: str) -> None:
     hearing = heard(text, speech_s=1.5, silence_s=0.0)
-    assert judge_overlap(hearing, OVERLAP, machine_asked=True, aside=True) is Verdict.IGNORE
-    assert judge_overlap(hearing, OVERLAP, machine_asked=True, aside=None) is Verdict.WAIT
+    assert judge(hearing, machine_asked=True, aside=True) is Verdict.IGNORE
+    assert judge(hearing, machine_asked=True, aside=None) is Verdict.WAIT
 
 
 @pytest.mark.parametrize("text", ["mm-hm", "yeah", "okay right", ""])
 def test_hums_and_noises_are_waited_for_and_then_ignored(text: str) -> None:
-    assert judge_overlap(heard(text, speech_s=0.3, silence_s=0.0), OVERLAP, machine_asked=False) is Verdict.WAIT
-    assert judge_overlap(heard(text, speech_s=0.3, silence_s=0.4), OVERLAP, machine_asked=False) is Verdict.IGNORE
+    assert judge(heard(text, speech_s=0.3, silence_s=0.0), machine_asked=False) is Verdict.WAIT
+    assert judge(heard(text, speech_s=0.3, silence_s=0.4), machine_asked=False) is Verdict.IGNORE
 
 
 @pytest.mark.parametrize(
@@ -99,23 +104,23 @@ def test_hums_and_noises_are_waited_for_and_then_ignored(text: str) -> None:
     ],
 )
 def test_after_an_odd_word_the_machine_waits_a_little_longer(text: str, silence_s: float, verdict: Verdict) -> None:
-    assert judge_overlap(heard(text, speech_s=0.5, silence_s=silence_s), OVERLAP, machine_asked=False) is verdict
+    assert judge(heard(text, speech_s=0.5, silence_s=silence_s), machine_asked=False) is verdict
 
 
 def test_yes_answers_a_question_of_the_machine() -> None:
     hearing = heard("yes", speech_s=0.3, silence_s=0.4)
-    assert judge_overlap(hearing, OVERLAP, machine_asked=True) is Verdict.INTERRUPT
-    assert judge_overlap(hearing, OVERLAP, machine_asked=False) is Verdict.IGNORE
+    assert judge(hearing, machine_asked=True) is Verdict.INTERRUPT
+    assert judge(hearing, machine_asked=False) is Verdict.IGNORE
 
 
 def test_a_sentence_takes_the_floor_while_it_is_being_said() -> None:
     hearing = heard("i would like tea", speech_s=1.5, silence_s=0.0, settled=False)
-    assert judge_overlap(hearing, OVERLAP, machine_asked=False) is Verdict.INTERRUPT
+    assert judge(hearing, machine_asked=False) is Verdict.INTERRUPT
 
 
 def test_a_noise_that_does_not_end_is_let_go() -> None:
     hearing = heard("", speech_s=2 * OVERLAP.long_speech_s + 0.1, silence_s=0.0, settled=False)
-    assert judge_overlap(hearing, OVERLAP, machine_asked=False) is Verdict.IGNORE
+    assert judge(hearing, machine_asked=False) is Verdict.IGNORE
 
 
 @settings(derandomize=True, max_examples=120, deadline=None)
@@ -128,7 +133,7 @@ def test_a_noise_that_does_not_end_is_let_go() -> None:
 def test_waiting_ends_with_the_silence(text: str, speech_s: float, silence: int, asked: bool) -> None:
     """A longer silence never turns a verdict into doubt, and half a second of it always settles the matter."""
     verdicts = [
-        judge_overlap(heard(text, speech_s=speech_s, silence_s=0.032 * n), OVERLAP, machine_asked=asked)
+        judge(heard(text, speech_s=speech_s, silence_s=0.032 * n), machine_asked=asked)
         for n in (silence, silence + 1, 20)
     ]
     assert verdicts[2] is not Verdict.WAIT

@@ -48,8 +48,8 @@ def judge_overlap(
     config: OverlapConfig,
     *,
     machine_asked: bool,
+    heard_out: bool,
     aside: bool | None = False,
-    heard_out: bool = True,
 ) -> Verdict:
     """The verdict on a sound so far.
 
@@ -68,7 +68,7 @@ def judge_overlap(
     agreed = lexicon.content_words(text[: hearing.stable_length])
     if len(agreed) >= config.min_words and hearing.speech_s >= config.min_speech_s:
         return Verdict.INTERRUPT
-    if hearing.settled and heard_out and hearing.silence_s >= config.pause_s:
+    if heard_out and hearing.silence_s >= config.pause_s:
         if machine_asked or (words and hearing.speech_s > config.short_s):
             return Verdict.INTERRUPT
         return Verdict.WAIT if words and hearing.silence_s < config.unsure_pause_s else Verdict.IGNORE
@@ -76,6 +76,5 @@ def judge_overlap(
 
 
 def _without_words(hearing: Hearing, config: OverlapConfig, *, heard_out: bool) -> Verdict:
-    read = hearing.settled and heard_out
-    ended = hearing.silence_s >= config.wordless_s and (read or hearing.speech_s < 0.1)
+    ended = hearing.silence_s >= config.wordless_s and (heard_out or hearing.speech_s < 0.1)
     return Verdict.IGNORE if ended or hearing.speech_s >= 2 * config.long_speech_s else Verdict.WAIT
